@@ -1,0 +1,1 @@
+"""The API service: cameras and recordings over REST."""

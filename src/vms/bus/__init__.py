@@ -1,0 +1,1 @@
+"""NATS: client, embedded server, streams, buckets, leases."""

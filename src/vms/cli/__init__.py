@@ -1,0 +1,1 @@
+"""The vms command, one module per command group."""

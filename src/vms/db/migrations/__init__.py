@@ -1,0 +1,1 @@
+"""Alembic migrations, forwards and backwards. `vms.db.migrate` runs them."""

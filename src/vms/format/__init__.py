@@ -1,0 +1,1 @@
+"""The recording format: containers, index, layout. Files only, no sockets."""

@@ -1,0 +1,1 @@
+"""The ingest service: camera sessions, frame ring, recorder."""

@@ -1,0 +1,1 @@
+"""Media: RTSP and RTP, bitstream parsing, codecs."""

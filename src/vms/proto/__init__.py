@@ -1,0 +1,1 @@
+"""Messages on the bus: Protocol Buffers, their generated code, and every subject."""

@@ -1,0 +1,1 @@
+"""The storage service: catalogue, retention, playback, export."""
