@@ -1,1 +1,1 @@
-"""The API service: cameras and recordings over REST."""
+"""The API service: the only writer of cameras, the way to recordings, and a plain page for the browser."""

@@ -20,7 +20,7 @@ SECTIONS: Final = ("bus", "database", "ingest", "storage", "api", "log")
 _TOP_LEVEL: Final = ("data_dir", *SECTIONS)
 
 # Variables of the same prefix that are not settings.
-_ENV_OTHER: Final = frozenset({"VMS_CONFIG", "VMS_API_URL"})
+_ENV_OTHER: Final = frozenset({"VMS_CONFIG", "VMS_API_URL", "VMS_STORAGE_URL", "VMS_CAMERA_PASSWORD"})
 
 Section = TypeVar("Section", bound=BaseModel)
 

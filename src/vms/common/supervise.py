@@ -63,9 +63,12 @@ async def supervise(
     clock: Clock,
     on_failure: FailureObserver,
     on_give_up: Callable[[VmsError], None] | None = None,
+    limit_s: Callable[[VmsError], float] | None = None,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> None:
     """Run ``run_once`` until it returns or this task is cancelled; restart it with back-off when it fails.
+
+    ``limit_s`` may lower the policy's limit for a failure.
 
     Cancellation goes through to ``run_once``, which cleans up and lets it leave.
     """
@@ -82,7 +85,7 @@ async def supervise(
             failure.__cause__ = error
         if clock.monotonic() - started >= policy.healthy_after_s:
             backoff.reset()
-        delay_s = backoff.next_delay_s()
+        delay_s = backoff.next_delay_s(None if limit_s is None else limit_s(failure))
         on_failure(failure, delay_s=delay_s, failures=backoff.failures)
         if on_give_up is not None and backoff.failures == policy.give_up_after:
             on_give_up(failure)

@@ -1,1 +1,1 @@
-"""The catalogue database: engine, models and migrations. Never imported by ingest, whose path to disk has no database."""
+"""The catalogue database: engine, models and migrations. Never imported by ingest: its path to disk has none."""

@@ -1,4 +1,4 @@
-"""Engines and sessions. The URL decides: ``sqlite+aiosqlite:///path`` on one machine, ``postgresql+asyncpg://…`` on many."""
+"""Engines and sessions. The URL decides: SQLite on one machine, PostgreSQL for many."""
 
 import sqlite3
 from collections.abc import AsyncGenerator

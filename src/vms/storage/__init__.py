@@ -1,1 +1,1 @@
-"""The storage service: catalogue, retention, playback, export."""
+"""The storage service: everything about recordings after their bytes are on disk."""

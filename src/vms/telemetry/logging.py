@@ -66,7 +66,7 @@ def configure_logging(settings: LogSettings, *, service: str) -> None:
 
 def get_logger(name: str) -> Logger:
     """A logger for one module or object."""
-    return cast("Logger", structlog.get_logger(logger=name))
+    return cast("Logger", structlog.get_logger(component=name))
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

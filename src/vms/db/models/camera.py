@@ -9,8 +9,8 @@ from vms.db.models.base import Base
 class Camera(Base):
     """One camera. Written by the API only.
 
-    ``settings`` holds the rest of a CameraConfig as JSON, so that an option of a newer version survives an older one. The
-    recordings of a camera that was removed stay until retention takes them, so no other table refers to this one.
+    ``settings`` holds the rest of a CameraConfig as JSON, so that an option of a newer version survives an older one.
+    The recordings of a camera that was removed stay until retention takes them, so no other table refers to this one.
     """
 
     __tablename__ = "cameras"

@@ -44,6 +44,7 @@ class Segment(Base):
     end_us: Mapped[int] = mapped_column(BigInteger)
     bytes: Mapped[int] = mapped_column(BigInteger)
     frames: Mapped[int] = mapped_column(BigInteger)
+    fragments: Mapped[int] = mapped_column(Integer)
     state: Mapped[str] = mapped_column(String(8))
     created_us: Mapped[int] = mapped_column(BigInteger)
 

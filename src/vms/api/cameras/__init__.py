@@ -1,0 +1,1 @@
+"""Cameras: configuration and live state."""

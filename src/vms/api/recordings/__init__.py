@@ -1,0 +1,1 @@
+"""Recordings: what the storage service answers, as HTTP."""

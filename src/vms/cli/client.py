@@ -1,0 +1,101 @@
+"""HTTP client of the command line: the standard library's, because it only talks to our own services."""
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any, Final, cast
+
+from vms.common.errors import HTTP_STATUS, ErrorKind, VmsError
+
+_TIMEOUT_S: Final = 30.0
+_CHUNK_BYTES: Final = 1 << 20
+_KIND_OF_STATUS: Final = {status: kind for kind, status in HTTP_STATUS.items()}
+
+
+def call(method: str, url: str, body: object | None = None) -> Any:  # noqa: ANN401 - JSON
+    """Send JSON, return the decoded reply. Raises VmsError with the service's own one-line explanation."""
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Accept": "application/json"}
+    if data is not None:
+        headers["Content-Type"] = "application/json"
+    with _open(_request(url, data, method, headers)) as reply:
+        text = reply.read()
+    return json.loads(text) if text else None
+
+
+def pages(url: str, key: str = "items") -> Iterator[dict[str, Any]]:
+    """All items of a paginated list."""
+    cursor: str | None = None
+    while True:
+        sep = "&" if "?" in url else "?"
+        page = call("GET", url if cursor is None else f"{url}{sep}cursor={urllib.parse.quote(cursor)}")
+        yield from page[key]
+        cursor = page.get("next_cursor")
+        if not cursor:
+            return
+
+
+def download(url: str, target: Path) -> int:
+    """Save a reply as ``target``; it appears there only when it is whole. Returns its size in bytes."""
+    partial = target.with_name(target.name + ".part")
+    try:
+        with _open(_request(url)) as reply, partial.open("wb") as out:
+            expected = int(reply.headers.get("Content-Length", -1))
+            size = _copy(reply, out.write)
+        if expected not in {-1, size}:
+            raise VmsError(ErrorKind.CLOSED, f"the download ended after {size} of {expected} bytes; try again")
+        partial.replace(target)
+    except OSError as error:
+        raise VmsError(ErrorKind.STORAGE, f"{target} cannot be written: {error.strerror or error}") from None
+    finally:
+        partial.unlink(missing_ok=True)
+    return size
+
+
+def _copy(reply: HTTPResponse, write: Any) -> int:  # noqa: ANN401 - a file's write method
+    size = 0
+    while chunk := reply.read(_CHUNK_BYTES):
+        write(chunk)
+        size += len(chunk)
+    return size
+
+
+def _request(
+    url: str, data: bytes | None = None, method: str = "GET", headers: dict[str, str] | None = None
+) -> urllib.request.Request:
+    # The address comes from an option; file: and the like must not be reachable through it.
+    if not url.startswith(("http://", "https://")):
+        raise VmsError(ErrorKind.INVALID, "the address of a service starts with http:// or https://")
+    return urllib.request.Request(url, data=data, method=method, headers=headers or {})  # noqa: S310 - checked above
+
+
+def _open(request: urllib.request.Request) -> HTTPResponse:
+    try:
+        return cast("HTTPResponse", urllib.request.urlopen(request, timeout=_TIMEOUT_S))  # noqa: S310 - checked above
+    except urllib.error.HTTPError as error:
+        raise _problem(error) from None
+    except (urllib.error.URLError, TimeoutError, HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        address = urllib.parse.urlsplit(request.full_url).netloc
+        raise VmsError(
+            ErrorKind.UNREACHABLE, f"no answer from {address} ({reason}): is the system running? Start it with ./vms up"
+        ) from None
+
+
+def _problem(error: urllib.error.HTTPError) -> VmsError:
+    kind = _KIND_OF_STATUS.get(error.code, ErrorKind.INTERNAL)
+    try:
+        body = json.loads(error.read())
+        message = str(body.get("detail") or body.get("title") or error.reason)
+        fields = body.get("errors") or []
+        if fields:
+            message = "; ".join(
+                f"{f.get('field', f.get('name', '?'))}: {f.get('message', f.get('detail', ''))}" for f in fields
+            )
+    except (ValueError, AttributeError):
+        message = f"HTTP {error.code} {error.reason}"
+    return VmsError(kind, message)

@@ -1,0 +1,41 @@
+"""Wait until services answer."""
+
+import asyncio
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Final
+
+from vms.common.errors import ErrorKind, VmsError
+
+_TIMEOUT_S: Final = 60.0
+_INTERVAL_S: Final = 0.1
+
+
+async def wait_ready(urls: Mapping[str, str]) -> None:
+    """Return when every service's ``/health`` answers. Raises VmsError(UNAVAILABLE) naming those that do not."""
+    waiting = dict(urls)
+    try:
+        async with asyncio.timeout(_TIMEOUT_S):
+            while waiting:
+                for name, url in list(waiting.items()):
+                    if await asyncio.to_thread(_answers, f"{url}/health"):
+                        del waiting[name]
+                if waiting:
+                    await asyncio.sleep(_INTERVAL_S)
+    except TimeoutError:
+        names = ", ".join(waiting)
+        raise VmsError(
+            ErrorKind.UNAVAILABLE, f"{names} did not start within {_TIMEOUT_S:.0f} s: see the messages above"
+        ) from None
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - http, from our own settings
+            return True
+    except urllib.error.HTTPError:
+        return True  # it is up and says what it lacks
+    except (OSError, http.client.HTTPException):
+        return False

@@ -1,0 +1,95 @@
+"""``vms storage check`` and ``rebuild``: what is on disk, without any service running."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vms.cli.options import ConfigOption, DataDirOption, JsonOption, sources
+from vms.cli.output import print_rows
+from vms.cli.service_process import database_url_of
+from vms.common.volumes import VolumeSettings, configured_volumes
+
+app = typer.Typer(help="Run the storage service alone; or check and rebuild what is on disk.")
+
+RepairOption = Annotated[bool, typer.Option("--repair", help="Mend what can be mended; nothing is deleted.")]
+
+
+@app.command()
+def check(
+    repair: RepairOption = False,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every recording: files whole, indexes true. Exit code 1 when something is wrong and was not repaired."""
+    from vms.format.check import check as check_tree
+
+    rows: list[dict[str, object]] = []
+    for volume in configured_volumes(sources(data_dir, config)):
+        for problem in check_tree(volume.path):
+            mended = repair and problem.is_repairable and _repair(problem.path)
+            rows.append(
+                {
+                    "volume": volume.name,
+                    "path": str(problem.path),
+                    "kind": str(problem.kind),
+                    "offset": problem.offset,
+                    "message": problem.message,
+                    "repaired": mended,
+                }
+            )
+    columns = ("volume", "path", "kind", "offset", "message", "repaired")
+    print_rows(rows, columns, as_json=as_json, empty="Nothing is wrong.")
+    if any(not row["repaired"] for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def rebuild(
+    repair: RepairOption = False,
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Rebuild the catalogue from the files on disk; with --repair missing indexes are rebuilt from the media first."""
+    from vms.storage.rebuild import rebuild_catalogue
+
+    settings = sources(data_dir, config)
+    volumes = configured_volumes(settings)
+    if repair:
+        _repair_all(volumes)
+    url = database_url_of(settings)
+    report = asyncio.run(rebuild_catalogue(url, {volume.name: volume.path for volume in volumes}))
+    row = {
+        "recordings": report.recordings,
+        "added": report.added,
+        "removed": report.removed,
+        "unreadable": report.unreadable,
+    }
+    print_rows([row], tuple(row), as_json=as_json, empty="")
+    if report.unreadable:
+        raise typer.Exit(1)
+
+
+def _repair_all(volumes: tuple[VolumeSettings, ...]) -> None:
+    from vms.format.check import check as check_tree
+
+    for volume in volumes:
+        for problem in check_tree(volume.path):
+            if problem.is_repairable:
+                _repair(problem.path)
+
+
+def _repair(path: Path) -> bool:
+    from vms.common.errors import VmsError
+    from vms.format.repair import repair
+
+    try:
+        repair(path)
+    except VmsError as error:
+        print(f"vms: {path}: {error.message}", file=sys.stderr)
+        return False
+    return True

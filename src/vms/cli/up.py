@@ -1,0 +1,180 @@
+"""``vms up``: the whole product on one machine."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from vms.cli import demo
+from vms.cli.options import ConfigOption, DataDirOption, sources
+from vms.cli.processes import ProcessSpec, SupervisedProcess, python_module
+from vms.cli.ready import wait_ready
+from vms.common.clock import Clock, SystemClock
+from vms.common.errors import ErrorKind, VmsError
+from vms.common.lockfile import hold_lock
+from vms.common.settings import BusConnection, LogSettings, Sources, config_file_from, prepare_data_dir
+from vms.telemetry.logging import configure_logging, get_logger
+
+_log = get_logger("vms.up")
+_DEFAULT_PORTS: Final = {"ingest": 9091, "storage": 9092, "api": 9095}
+
+
+def up(
+    data_dir: DataDirOption = None,
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address that the services listen on.")] = None,
+    demo_cameras: Annotated[
+        bool | None,
+        typer.Option("--demo/--no-demo", help="Demo cameras: by default only while no other camera is configured."),
+    ] = None,
+) -> None:
+    """Run everything on this machine: bus, ingest, storage, API."""
+    overrides: dict[str, Any] = {}
+    if host is not None:
+        overrides = {name: {"host": host} for name in _DEFAULT_PORTS}
+    settings = sources(data_dir, config, overrides)
+    configure_logging(settings.section("log", LogSettings), service="up")
+    prepare_data_dir(settings.data_dir)
+    with hold_lock(settings.data_dir / "vms.lock", what=f"data directory {settings.data_dir}"):
+        plan = _Plan(settings, config_file_from(os.environ, config), host, demo_cameras)
+        plan.check_ports()
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(_run(plan, SystemClock()))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to start, and where."""
+
+    settings: Sources
+    config: Path | None
+    host: str | None
+    demo: bool | None
+
+    def address(self, service: str) -> tuple[str, int]:
+        section = self.settings.values.get(service) or {}
+        return str(section.get("host", "127.0.0.1")), int(section.get("port", _DEFAULT_PORTS[service]))
+
+    def url(self, service: str) -> str:
+        host, port = self.address(service)
+        shown = "localhost" if host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else host  # noqa: S104 - compared, not bound
+        return f"http://{shown}:{port}"
+
+    def check_ports(self) -> None:
+        for service in _DEFAULT_PORTS:
+            host, port = self.address(service)
+            _check_free(service, host, port)
+
+    def spec(self, service: str) -> ProcessSpec:
+        arguments = [service, "--data-dir", str(self.settings.data_dir), "--die-with-parent"]
+        if self.config is not None:
+            arguments += ["--config", str(self.config)]
+        if self.host is not None:
+            arguments += ["--host", self.host]
+        return ProcessSpec(service, python_module("vms.cli.service_process", *arguments))
+
+
+async def _run(plan: _Plan, clock: Clock) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sig in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(sig, stop.set)
+    # Recording first: ingest needs neither bus nor API to go on with the cameras that it knows.
+    recorders = _Group(clock)
+    others = _Group(clock)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(others.stop)
+        stack.push_async_callback(recorders.stop)
+        demo_cameras = demo.remembered(plan.settings.data_dir) if plan.demo is not False else None
+        if demo_cameras is not None:
+            recorders.start(demo_cameras.spec())
+        recorders.start(plan.spec("ingest"))
+        await stack.enter_async_context(_bus(plan))
+        # Pushed again so that services stop before the bus that they say goodbye on.
+        stack.push_async_callback(others.stop)
+        stack.push_async_callback(recorders.stop)
+        others.start(plan.spec("api"))
+        others.start(plan.spec("storage"))
+        await _announce(plan, stop, recorders, demo_cameras)
+        await stop.wait()
+        _log.info("stopping")
+
+
+async def _announce(plan: _Plan, stop: asyncio.Event, recorders: "_Group", known: "demo.DemoCameras | None") -> None:
+    """Wait until everything answers, set up demo cameras if they are wanted, and print where things are."""
+    ready = asyncio.ensure_future(wait_ready({name: plan.url(name) for name in _DEFAULT_PORTS}))
+    stopped = asyncio.ensure_future(stop.wait())
+    await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not ready.done():
+        ready.cancel()
+        return
+    ready.result()
+    cameras = await asyncio.to_thread(demo.ensure, plan.url("api"), plan.settings.data_dir, plan.demo, known)
+    if cameras is not None and known is None:
+        recorders.start(cameras.spec())
+    print(
+        f"\n  VMS Enterprise is running. Ctrl-C stops it.\n\n"
+        f"    Web page      {plan.url('api')}/\n"
+        f"    REST API      {plan.url('api')}/api/v1/cameras   (documentation: {plan.url('api')}/docs)\n"
+        f"    Recordings    {plan.settings.data_dir}\n"
+        f"    Metrics       {plan.url('ingest')}/metrics  {plan.url('storage')}/metrics  {plan.url('api')}/metrics\n"
+        + (f"    Demo cameras  {', '.join(cameras.urls())}\n" if cameras is not None else ""),
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+class _Group:
+    """Processes that start and stop together."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self, spec: ProcessSpec) -> None:
+        self._tasks.append(asyncio.create_task(SupervisedProcess(spec, self._clock).run(), name=spec.name))
+
+    async def stop(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _bus(plan: _Plan) -> AsyncIterator[None]:
+    """The embedded NATS server, unless the configuration names one."""
+    connection = plan.settings.section("bus", BusConnection)
+    if connection.url is not None:
+        yield
+        return
+    from vms.bus.server import EmbeddedNats
+
+    async with EmbeddedNats(plan.settings.data_dir, port=connection.port, binary=connection.binary):
+        yield
+
+
+def _check_free(service: str, host: str, port: int) -> None:
+    if port == 0:
+        return
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            raise VmsError(
+                ErrorKind.CONFLICT,
+                f"port {port} of {host} cannot be used by {service} ({error.strerror}): "
+                f"stop the other program or choose another port, e.g. VMS_{service.upper()}__PORT={port + 1000}",
+                port=port,
+            ) from None
