@@ -28,8 +28,8 @@ GOP = 50
 RING_FRAMES = 200
 BITRATE = 4_000_000
 REPEATS = 31
-# 1920x1080, from a camera that does not reorder
-SPS = bytes.fromhex("674d00299a6403c0113f2cd404040500000303e80000ea6004")
+# 1920x1080 at 25 frames a second, High profile, no reordering
+SPS = bytes.fromhex("6764001fac2ca501e0089f961000000300100000030328f162ea")
 PPS = bytes.fromhex("68ee3c80")
 
 

@@ -114,7 +114,7 @@ def measure(command: list[str], port: int, cameras: int, seconds: float) -> Figu
             with selectors.DefaultSelector() as selector:
                 for viewer in viewers:
                     selector.register(viewer.socket, selectors.EVENT_READ, viewer)
-                _pump(selector, 2.0)  # past the cached GOPs and slow starts
+                _settle(selector, viewers)
                 before = [(v.frames, v.received) for v in viewers]
                 cpu, started = cpu_seconds(server.pid), time.monotonic()
                 _pump(selector, seconds)
@@ -135,6 +135,16 @@ def measure(command: list[str], port: int, cameras: int, seconds: float) -> Figu
             }
         finally:
             server.terminate()
+
+
+def _settle(selector: selectors.BaseSelector, viewers: list[Viewer]) -> None:
+    """Each viewer begins with a cached GOP at once: wait until all have taken theirs, and slow servers have started."""
+    for _ in range(20):
+        before = [viewer.frames for viewer in viewers]
+        _pump(selector, 1.0)
+        steps = [viewer.frames - count for viewer, count in zip(viewers, before, strict=True)]
+        if min(steps) and max(steps) - min(steps) <= 2:
+            return
 
 
 def _pump(selector: selectors.BaseSelector, seconds: float) -> None:

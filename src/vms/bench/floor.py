@@ -3,6 +3,7 @@
 python -m vms.bench.floor URL_WITH_{n} CAMERAS DIRECTORY
 """
 
+import re
 import selectors
 import socket
 import sys
@@ -47,9 +48,18 @@ def play(url: str) -> socket.socket:
 def _request(sock: socket.socket, method: str, url: str, cseq: int, headers: str, *, exact: bool = False) -> str:
     sock.sendall(f"{method} {url} RTSP/1.0\r\nCSeq: {cseq}\r\n{headers}\r\n".encode())
     reply = b""
-    while b"\r\n\r\n" not in reply:
-        reply += sock.recv(1 if exact else 65536)
+    while not _is_complete(reply):
+        data = sock.recv(1 if exact else 65536)
+        if not data:
+            sys.exit(f"the server closed the connection at {method}")
+        reply += data
     return reply.decode(errors="replace")
+
+
+def _is_complete(reply: bytes) -> bool:
+    head, blank, body = reply.partition(b"\r\n\r\n")
+    length = re.search(rb"(?im)^content-length:\s*(\d+)", head)
+    return bool(blank) and len(body) >= (int(length[1]) if length else 0)
 
 
 if __name__ == "__main__":

@@ -67,9 +67,14 @@ class BenchResult:
     gstreamer: Cost | None = None
     spread: dict[str, list[float]] = field(default_factory=dict)
 
+    @property
+    def is_lossless(self) -> bool:
+        """Whether every frame that was sent is on disk: a figure for less work than that says nothing."""
+        return self.frames_recorded >= self.frames_expected > 0 and self.packets_lost == 0
+
 
 async def run_bench(settings: BenchSettings, *, progress: Progress) -> BenchResult:
-    """Measure. Raises VmsError when a recorder cannot run or loses frames."""
+    """Measure. Raises VmsError when a recorder cannot run; lost frames are in the result (``is_lossless``)."""
     with contextlib.ExitStack() as stack:
         root = settings.work_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vms-bench")))
         link = None if settings.paced_mbit is None else stack.enter_context(paced_link(settings.paced_mbit))

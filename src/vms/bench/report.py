@@ -50,7 +50,8 @@ def table(result: BenchResult) -> str:
         if cost is None:
             lines.append(f"{name:12}{'not installed':>20}")
             continue
-        ratio = "" if name == "vms" else f"{_ratio(result.vms, cost):.2f} ×"
+        times = None if name == "vms" else _ratio(result.vms, cost)
+        ratio = "" if times is None else f"{times:.2f} ×"
         lines.append(f"{name:12}{cost.cpu_percent_per_camera:>20.3f}{cost.rss_mb_per_camera:>16.2f}{ratio:>10}")
     lines.append(
         f"frames: {result.frames_recorded} recorded of {result.frames_expected} sent; "
@@ -67,4 +68,6 @@ def _cost(cost: Cost) -> dict[str, float]:
 
 
 def _ratio(cost: Cost, other: Cost | None) -> float | None:
-    return None if other is None else round(cost.cpu_percent_per_camera / other.cpu_percent_per_camera, 3)
+    if other is None or not other.cpu_percent_per_camera:  # nothing measurable in a run that short
+        return None
+    return round(cost.cpu_percent_per_camera / other.cpu_percent_per_camera, 3)

@@ -2,6 +2,10 @@
 
 The order holds because the server has one message in flight (``max_ack_pending=1``, the default): a message that fails
 comes again before the next one comes. With more in flight, order is kept only as long as nothing fails.
+
+At least once means that handlers must not mind a repetition: a server that is killed has forgotten its last
+acknowledgements and repeats that stretch, in order. Skipping what was handled already by its sequence number was
+considered and left out: a stream that is made again, or lost its tail in a power cut, uses those numbers anew.
 """
 
 import asyncio

@@ -50,33 +50,35 @@ async def publish(
 
 def stream_sequence(incoming: Incoming) -> int:
     """Sequence number in its stream of a delivered message (from ``$JS.ACK.…``)."""
-    return int(_ack_tokens(incoming)[-4])
+    return _ack_number(incoming, -4)
 
 
 def consumer_sequence(incoming: Incoming) -> int:
     """How many messages the consumer has been sent, this one included."""
-    return int(_ack_tokens(incoming)[-3])
+    return _ack_number(incoming, -3)
 
 
 def pending(incoming: Incoming) -> int:
     """How many messages wait behind this one."""
-    return int(_ack_tokens(incoming)[-1])
+    return _ack_number(incoming, -1)
 
 
 def attempt(incoming: Incoming) -> int:
     """1 at the first delivery of a message, 2 at the second."""
-    return int(_ack_tokens(incoming)[-5])
+    return _ack_number(incoming, -5)
 
 
-def _ack_tokens(incoming: Incoming) -> list[str]:
+def _ack_number(incoming: Incoming, index: int) -> int:
     # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>, and in the longer form
     # $JS.ACK.<domain>.<account>.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>[.<random>]
     tokens = incoming.reply.split(".")
     if len(tokens) == 12:
         tokens.pop()
-    if len(tokens) not in {9, 11} or tokens[:2] != ["$JS", "ACK"]:
-        raise VmsError(ErrorKind.PROTOCOL, f"not a delivery of JetStream: {incoming.reply[:80]}")
-    return tokens
+    if len(tokens) in {9, 11} and tokens[:2] == ["$JS", "ACK"]:
+        text = tokens[index]
+        if text.isdecimal() and len(text) <= 20:
+            return int(text)
+    raise VmsError(ErrorKind.PROTOCOL, f"not a delivery of JetStream: {incoming.reply[:80]!r}")
 
 
 def _answer(data: bytes, *, what: str, refused: ErrorKind = ErrorKind.INTERNAL) -> dict[str, Any]:

@@ -8,11 +8,13 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from vms.bus.kv import KvEntry
 from vms.common.clock import Clock
 from vms.common.errors import ErrorKind, VmsError
+
+_RELEASE_ROUNDS: Final = 3
 
 
 class LeaseStep(StrEnum):
@@ -145,28 +147,35 @@ class LeaseKeeper:
             except TimeoutError:
                 continue
 
-    async def run_round(self) -> None:
-        """One look at all leases and the steps that follow from it. Never raises VmsError."""
+    async def run_round(self) -> bool:
+        """One look at all leases and the steps that follow from it; False when some could not be taken.
+
+        Never raises VmsError.
+        """
         if self._started_s is None:
             self._started_s = self._clock.monotonic()
         try:
             entries = await self._store.entries()
             self._reached = True
-            for planned in plan(self._wanted, self._held, entries, self._worker_id):
-                await self._take(planned)
+            steps = plan(self._wanted, self._held, entries, self._worker_id)
+            return all([await self._take(planned) for planned in steps])
         except VmsError:
             # The bus is away: keep what we hold and look again in the next round.
             waited_s = self._clock.monotonic() - self._started_s
             if self._assume and not self._reached and waited_s >= self._ttl_s:
                 for key in sorted(self._wanted):
                     self._set_held(key, held=True)
+            return False
 
     async def release_all(self) -> None:
         """Give everything back, so that another worker need not wait for the leases to expire."""
         self.want(())
-        await self.run_round()
+        # A renewal that was on its way when run() was cancelled may still get in between.
+        for _ in range(_RELEASE_ROUNDS):
+            if await self.run_round():
+                return
 
-    async def _take(self, planned: PlannedStep) -> None:
+    async def _take(self, planned: PlannedStep) -> bool:
         value = self._worker_id.encode()
         try:
             if planned.step is LeaseStep.CREATE:
@@ -178,9 +187,10 @@ class LeaseKeeper:
         except VmsError as error:
             if error.kind is ErrorKind.CONFLICT:
                 # Somebody was faster; the next round sees who.
-                return
+                return False
             raise
         self._set_held(planned.key, held=planned.step in {LeaseStep.CREATE, LeaseStep.RENEW})
+        return True
 
     def _set_held(self, key: str, *, held: bool) -> None:
         if held == (key in self._held):

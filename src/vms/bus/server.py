@@ -153,9 +153,7 @@ class EmbeddedNats:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             pass_fds=(self._lock,),
-            # Ctrl-C in a terminal goes to the whole foreground group; the server has to outlive the services.
-            process_group=0,
-            # Two system calls between fork and exec, nothing that takes a lock.
+            # A few system calls between fork and exec, nothing that takes a lock.
             preexec_fn=_die_with_parent(os.getpid()),
         )
         self._stderr_task = asyncio.create_task(self._drain_stderr(self._process), name="nats-server-stderr")
@@ -240,6 +238,9 @@ def _die_with_parent(parent_pid: int) -> Callable[[], None]:
     prctl = ctypes.CDLL(None).prctl
 
     def prepare() -> None:
+        # Ctrl-C in a terminal goes to the whole foreground group; the server has to outlive the services. Here, because
+        # uvloop does not know the argument process_group.
+        os.setpgid(0, 0)
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         # The parent may have died before the call above.
         if os.getppid() != parent_pid:

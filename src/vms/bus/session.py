@@ -269,7 +269,16 @@ def _login_error(error: BaseException, settings: BusSettings) -> VmsError:
 def _abort(client: "Client") -> None:
     # close() returns early, socket open, when an attempt of nats-py's own to close has failed or hangs in a flush to
     # a server that does not read. Only the transport itself ends that.
-    transport = client._transport  # noqa: SLF001 - see above
-    writer = getattr(transport, "_io_writer", None)
+    writer = getattr(client._transport, "_io_writer", None)  # noqa: SLF001 - see above
     if writer is not None:
         writer.transport.abort()
+    # For the same reason its tasks may end with the error of the connection, which is known here already.
+    for task in (client._reading_task, client._ping_interval_task, client._flusher_task):  # noqa: SLF001 - see above
+        if task is not None:
+            task.cancel()
+            task.add_done_callback(_forget)
+
+
+def _forget(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled():
+        task.exception()

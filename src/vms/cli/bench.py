@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from vms.common.errors import ErrorKind, VmsError
+
 app = typer.Typer(help="Benchmarks against the floor and against peers.", no_args_is_help=True)
 
 
@@ -52,4 +54,13 @@ def ingest(
         if json_file == "-":
             print(text)
         else:
-            Path(json_file).write_text(text + "\n", encoding="utf-8")
+            _write(Path(json_file), text)
+    if not result.is_lossless:
+        raise VmsError(ErrorKind.INTERNAL, "frames were lost: the figures are not those of a whole recording")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise VmsError(ErrorKind.STORAGE, f"{path} cannot be written: {error.strerror}") from None

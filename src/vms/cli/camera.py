@@ -2,6 +2,7 @@
 
 import sys
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -63,7 +64,7 @@ def list_cameras(api: ApiOption = DEFAULT_API, as_json: JsonOption = False) -> N
 @app.command()
 def remove(camera: Annotated[str, typer.Argument(help="Camera id.")], api: ApiOption = DEFAULT_API) -> None:
     """Remove a camera. Its recordings stay until their retention ends."""
-    client.call("DELETE", f"{api}/api/v1/cameras/{camera}")
+    client.call("DELETE", f"{api}/api/v1/cameras/{quote(camera, safe='')}")
     print(f"{camera} removed; its recordings stay until their retention ends", file=sys.stderr)
 
 

@@ -1,5 +1,6 @@
 """HTTP client of the command line: the standard library's, because it only talks to our own services."""
 
+import contextlib
 import json
 import urllib.error
 import urllib.parse
@@ -15,6 +16,9 @@ _TIMEOUT_S: Final = 30.0
 _CHUNK_BYTES: Final = 1 << 20
 _KIND_OF_STATUS: Final = {status: kind for kind, status in HTTP_STATUS.items()}
 
+# Our own services, mostly on this machine: a proxy that is set up for the web does not reach them.
+OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
 
 def call(method: str, url: str, body: object | None = None) -> Any:  # noqa: ANN401 - JSON
     """Send JSON, return the decoded reply. Raises VmsError with the service's own one-line explanation."""
@@ -23,8 +27,11 @@ def call(method: str, url: str, body: object | None = None) -> Any:  # noqa: ANN
     if data is not None:
         headers["Content-Type"] = "application/json"
     with _open(_request(url, data, method, headers)) as reply:
-        text = reply.read()
-    return json.loads(text) if text else None
+        text = _read(reply)
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        raise _not_ours(url) from None
 
 
 def pages(url: str, key: str = "items") -> Iterator[dict[str, Any]]:
@@ -32,7 +39,9 @@ def pages(url: str, key: str = "items") -> Iterator[dict[str, Any]]:
     cursor: str | None = None
     while True:
         sep = "&" if "?" in url else "?"
-        page = call("GET", url if cursor is None else f"{url}{sep}cursor={urllib.parse.quote(cursor)}")
+        page = call("GET", url if cursor is None else f"{url}{sep}cursor={urllib.parse.quote(cursor, safe='')}")
+        if not isinstance(page, dict) or key not in page:
+            raise _not_ours(url)
         yield from page[key]
         cursor = page.get("next_cursor")
         if not cursor:
@@ -45,23 +54,27 @@ def download(url: str, target: Path) -> int:
     try:
         with _open(_request(url)) as reply, partial.open("wb") as out:
             expected = int(reply.headers.get("Content-Length", -1))
-            size = _copy(reply, out.write)
+            size = 0
+            while chunk := _read(reply, _CHUNK_BYTES):
+                out.write(chunk)
+                size += len(chunk)
         if expected not in {-1, size}:
             raise VmsError(ErrorKind.CLOSED, f"the download ended after {size} of {expected} bytes; try again")
         partial.replace(target)
     except OSError as error:
         raise VmsError(ErrorKind.STORAGE, f"{target} cannot be written: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
     return size
 
 
-def _copy(reply: HTTPResponse, write: Any) -> int:  # noqa: ANN401 - a file's write method
-    size = 0
-    while chunk := reply.read(_CHUNK_BYTES):
-        write(chunk)
-        size += len(chunk)
-    return size
+def _read(reply: HTTPResponse, size: int | None = None) -> bytes:
+    try:
+        return reply.read(size)
+    except (OSError, HTTPException) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise VmsError(ErrorKind.CLOSED, f"the connection broke before the reply was complete ({reason})") from None
 
 
 def _request(
@@ -75,10 +88,10 @@ def _request(
 
 def _open(request: urllib.request.Request) -> HTTPResponse:
     try:
-        return cast("HTTPResponse", urllib.request.urlopen(request, timeout=_TIMEOUT_S))  # noqa: S310 - checked above
+        return cast("HTTPResponse", OPENER.open(request, timeout=_TIMEOUT_S))
     except urllib.error.HTTPError as error:
         raise _problem(error) from None
-    except (urllib.error.URLError, TimeoutError, HTTPException) as error:
+    except (OSError, HTTPException, ValueError) as error:  # URLError is an OSError; a malformed host is a ValueError
         reason = getattr(error, "reason", error)
         address = urllib.parse.urlsplit(request.full_url).netloc
         raise VmsError(
@@ -86,16 +99,22 @@ def _open(request: urllib.request.Request) -> HTTPResponse:
         ) from None
 
 
+def _not_ours(url: str) -> VmsError:
+    address = urllib.parse.urlsplit(url).netloc
+    return VmsError(ErrorKind.PROTOCOL, f"what answers at {address} is not this system's API: give its address")
+
+
 def _problem(error: urllib.error.HTTPError) -> VmsError:
     kind = _KIND_OF_STATUS.get(error.code, ErrorKind.INTERNAL)
     try:
-        body = json.loads(error.read())
+        with error:
+            body = json.loads(error.read())
         message = str(body.get("detail") or body.get("title") or error.reason)
         fields = body.get("errors") or []
         if fields:
             message = "; ".join(
                 f"{f.get('field', f.get('name', '?'))}: {f.get('message', f.get('detail', ''))}" for f in fields
             )
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, OSError, HTTPException):
         message = f"HTTP {error.code} {error.reason}"
     return VmsError(kind, message)

@@ -1,5 +1,6 @@
 """Demo cameras: a simulator of our own, so that a newcomer sees pictures without owning a camera."""
 
+import contextlib
 import json
 import socket
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ def remembered(data_dir: Path) -> DemoCameras | None:
 def ensure(api: str, data_dir: Path, wanted: bool | None, running: DemoCameras | None) -> DemoCameras | None:
     """Create the demo cameras where they are wanted, and forget them where somebody removed them.
 
-    ``wanted``: True always, False never, None only while no other camera is configured.
+    ``wanted``: True always, False never, None only while no camera is configured; then those that are left go on.
     """
     cameras = {str(camera["id"]): camera for camera in client.pages(f"{api}/api/v1/cameras")}
     mine = {f"demo-{n + 1}" for n in range(_COUNT)}
@@ -52,9 +53,12 @@ def ensure(api: str, data_dir: Path, wanted: bool | None, running: DemoCameras |
         (data_dir / _FILE).unlink(missing_ok=True)
         return None
     demo = running or DemoCameras(port=_choose_port(), ids=tuple(sorted(mine)))
+    may_create = wanted is True or not cameras
     for camera_id, url in zip(demo.ids, demo.urls(), strict=True):
-        _point(api, cameras.get(camera_id), camera_id, url)
-    (data_dir / _FILE).write_text(json.dumps({"port": demo.port, "ids": demo.ids}))
+        if may_create or camera_id in cameras:
+            _point(api, cameras.get(camera_id), camera_id, url)
+    with contextlib.suppress(OSError):  # a full disk: the next start asks the API again, and takes a moment longer
+        (data_dir / _FILE).write_text(json.dumps({"port": demo.port, "ids": demo.ids}))
     return demo
 
 

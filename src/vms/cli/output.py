@@ -4,6 +4,8 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
+_PIPE_WIDTH = 10_000  # no terminal: one line per row, whatever reads it
+
 
 def print_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, as_json: bool, empty: str) -> None:
     """Print ``rows``: all keys as JSON, or the named ``columns`` as a table; ``empty`` says what to do when none."""
@@ -15,13 +17,15 @@ def print_rows(rows: Sequence[Mapping[str, object]], columns: Sequence[str], *, 
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column.replace("_", " "), overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
-    Console(highlight=False, soft_wrap=not sys.stdout.isatty()).print(table)
+        # Text, not str: rich would take a camera that is called "[door]" for a style.
+        table.add_row(*(Text(_cell(row.get(column))) for column in columns))
+    Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 
 def _cell(value: object) -> str:

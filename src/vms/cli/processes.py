@@ -50,9 +50,13 @@ class SupervisedProcess:
             _log.warning("process ended", process=self.spec.name, code=code, restart_in_s=round(delay_s, 1))
             await asyncio.sleep(delay_s)
 
-    async def _run_once(self) -> int:
-        # A session of its own: Ctrl-C in the terminal reaches only `vms up`, which stops the children in order.
-        process = await asyncio.create_subprocess_exec(*self.spec.arguments, start_new_session=True)
+    async def _run_once(self) -> int | str:
+        """Exit code, or why it did not start."""
+        try:
+            # A session of its own: Ctrl-C in the terminal reaches only `vms up`, which stops the children in order.
+            process = await asyncio.create_subprocess_exec(*self.spec.arguments, start_new_session=True)
+        except OSError as error:  # out of memory or processes: that may pass
+            return error.strerror or str(error)
         self.pid = process.pid
         try:
             return await process.wait()

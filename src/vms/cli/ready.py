@@ -3,10 +3,10 @@
 import asyncio
 import http.client
 import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from typing import Final
 
+from vms.cli.client import OPENER
 from vms.common.errors import ErrorKind, VmsError
 
 _TIMEOUT_S: Final = 60.0
@@ -33,9 +33,10 @@ async def wait_ready(urls: Mapping[str, str]) -> None:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310 - http, from our own settings
+        with OPENER.open(url, timeout=2):
             return True
-    except urllib.error.HTTPError:
+    except urllib.error.HTTPError as error:
+        error.close()
         return True  # it is up and says what it lacks
     except (OSError, http.client.HTTPException):
         return False

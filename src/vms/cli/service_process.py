@@ -11,7 +11,8 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -95,8 +96,21 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
+def _with_neighbours(sources: Sources) -> Sources:
+    """API and storage each name the other's port; a port that is configured once holds for both."""
+    values = {key: dict(value) if isinstance(value, Mapping) else value for key, value in sources.values.items()}
+    for service, neighbour in (("api", "storage"), ("storage", "api")):
+        port = (values.get(neighbour) or {}).get("port")
+        if port is not None:
+            section = values.setdefault(service, {}) or {}
+            section.setdefault(f"{neighbour}_port", port)
+            values[service] = section
+    return replace(sources, values=values)
+
+
 def _load(name: str, sources: Sources) -> Run:
     """Import the service and read its settings; what it returns runs it."""
+    sources = _with_neighbours(sources)
     volumes = configured_volumes(sources)
     if name == "ingest":
         from vms.ingest import main as ingest
@@ -110,7 +124,7 @@ def _load(name: str, sources: Sources) -> Run:
         from vms.storage.config import StorageSettings
 
         storage_settings = sources.section("storage", StorageSettings)
-        return lambda bus: storage.run(storage_settings, bus, database_url=url, volumes=volumes)
+        return lambda bus: storage.run(storage_settings, bus, database_url=url, data_dir=sources.data_dir)
     from vms.api import main as api
     from vms.api.config import ApiSettings
 
@@ -131,6 +145,17 @@ async def _until_signal(name: str, run: Run, bus_settings: BusSettings) -> None:
             await task
         except asyncio.CancelledError:
             log.info("stopped")
+        except ExceptionGroup as group:
+            raise _reason(group) from group
+
+
+def _reason(group: ExceptionGroup[Exception]) -> Exception:
+    """What a person should read when several tasks of a service ended: the first error that says what to do."""
+    for error in group.exceptions:
+        reason = _reason(error) if isinstance(error, ExceptionGroup) else error
+        if isinstance(reason, VmsError):
+            return reason
+    return group
 
 
 if __name__ == "__main__":

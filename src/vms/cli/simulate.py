@@ -49,7 +49,7 @@ def _file(source: str) -> Path | None:
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit()):
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise VmsError(ErrorKind.INVALID, f"'{text}' is not a size: write it like 1280x720")
     return int(width), int(height)
 

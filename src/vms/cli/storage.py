@@ -55,16 +55,16 @@ def rebuild(
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild the catalogue from the files on disk; with --repair missing indexes are rebuilt from the media first."""
-    from vms.storage.rebuild import rebuild_catalogue
+    from vms.storage.reconcile import rebuild_catalogue
 
     settings = sources(data_dir, config)
     volumes = configured_volumes(settings)
     if repair:
         _repair_all(volumes)
     url = database_url_of(settings)
-    report = asyncio.run(rebuild_catalogue(url, {volume.name: volume.path for volume in volumes}))
+    report = asyncio.run(rebuild_catalogue(volumes, url))
     row = {
-        "recordings": report.recordings,
+        "files": report.files,
         "added": report.added,
         "removed": report.removed,
         "unreadable": report.unreadable,

@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,11 +20,19 @@ from vms.cli.ready import wait_ready
 from vms.common.clock import Clock, SystemClock
 from vms.common.errors import ErrorKind, VmsError
 from vms.common.lockfile import hold_lock
-from vms.common.settings import BusConnection, LogSettings, Sources, config_file_from, prepare_data_dir
+from vms.common.settings import (
+    BusConnection,
+    DatabaseSettings,
+    LogSettings,
+    Sources,
+    config_file_from,
+    prepare_data_dir,
+)
+from vms.common.volumes import configured_volumes
 from vms.telemetry.logging import configure_logging, get_logger
 
 _log = get_logger("vms.up")
-_DEFAULT_PORTS: Final = {"ingest": 9091, "storage": 9092, "api": 9095}
+_SERVICES: Final = ("ingest", "storage", "api")
 
 
 def up(
@@ -39,12 +47,13 @@ def up(
     """Run everything on this machine: bus, ingest, storage, API."""
     overrides: dict[str, Any] = {}
     if host is not None:
-        overrides = {name: {"host": host} for name in _DEFAULT_PORTS}
+        overrides = {name: {"host": host} for name in _SERVICES}
     settings = sources(data_dir, config, overrides)
     configure_logging(settings.section("log", LogSettings), service="up")
+    addresses = _addresses(settings)
     prepare_data_dir(settings.data_dir)
     with hold_lock(settings.data_dir / "vms.lock", what=f"data directory {settings.data_dir}"):
-        plan = _Plan(settings, config_file_from(os.environ, config), host, demo_cameras)
+        plan = _Plan(settings, config_file_from(os.environ, config), host, demo_cameras, addresses)
         plan.check_ports()
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(_run(plan, SystemClock()))
@@ -58,19 +67,16 @@ class _Plan:
     config: Path | None
     host: str | None
     demo: bool | None
-
-    def address(self, service: str) -> tuple[str, int]:
-        section = self.settings.values.get(service) or {}
-        return str(section.get("host", "127.0.0.1")), int(section.get("port", _DEFAULT_PORTS[service]))
+    addresses: Mapping[str, tuple[str, int]]  # host and port by service
 
     def url(self, service: str) -> str:
-        host, port = self.address(service)
-        shown = "localhost" if host in {"127.0.0.1", "0.0.0.0", "::", "::1"} else host  # noqa: S104 - compared, not bound
-        return f"http://{shown}:{port}"
+        host, port = self.addresses[service]
+        if host in {"127.0.0.1", "0.0.0.0", "::", "::1"}:  # noqa: S104 - compared, not bound
+            host = "localhost"
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def check_ports(self) -> None:
-        for service in _DEFAULT_PORTS:
-            host, port = self.address(service)
+        for service, (host, port) in self.addresses.items():
             _check_free(service, host, port)
 
     def spec(self, service: str) -> ProcessSpec:
@@ -110,7 +116,7 @@ async def _run(plan: _Plan, clock: Clock) -> None:
 
 async def _announce(plan: _Plan, stop: asyncio.Event, recorders: "_Group", known: "demo.DemoCameras | None") -> None:
     """Wait until everything answers, set up demo cameras if they are wanted, and print where things are."""
-    ready = asyncio.ensure_future(wait_ready({name: plan.url(name) for name in _DEFAULT_PORTS}))
+    ready = asyncio.ensure_future(wait_ready({name: plan.url(name) for name in _SERVICES}))
     stopped = asyncio.ensure_future(stop.wait())
     await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
@@ -161,6 +167,24 @@ async def _bus(plan: _Plan) -> AsyncIterator[None]:
 
     async with EmbeddedNats(plan.settings.data_dir, port=connection.port, binary=connection.binary):
         yield
+
+
+def _addresses(settings: Sources) -> dict[str, tuple[str, int]]:
+    """Where the services listen. Reads every section, so that a mistake is told before anything starts."""
+    from vms.api.config import ApiSettings
+    from vms.ingest.config import IngestSettings
+    from vms.storage.config import StorageSettings
+
+    settings.section("bus", BusConnection)
+    settings.section("database", DatabaseSettings)
+    configured_volumes(settings)
+    ingest, storage = settings.section("ingest", IngestSettings), settings.section("storage", StorageSettings)
+    api = settings.section("api", ApiSettings)
+    return {
+        "ingest": (ingest.host, ingest.port),
+        "storage": (storage.host, storage.port),
+        "api": (api.host, api.port),
+    }
 
 
 def _check_free(service: str, host: str, port: int) -> None:

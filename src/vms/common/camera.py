@@ -104,8 +104,11 @@ def check_camera_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         port_ok = parts.port is None or 0 < parts.port < 65536
-    except ValueError as error:
-        raise ValueError(f"not a URL: {error}") from None
+    except ValueError:
+        # The parser's own words quote the part before the host, and with it the password.
+        raise ValueError(
+            "host or port is malformed: write rtsp://192.0.2.10:554/stream1, and / ? # of a password as %2F %3F %23"
+        ) from None
     if parts.scheme != "rtsp":
         raise ValueError("the URL must start with rtsp://, such as rtsp://192.0.2.10:554/stream1")
     if not parts.hostname or not port_ok:

@@ -134,6 +134,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise VmsError(ErrorKind.INVALID, f"configuration {path} cannot be read: {reason}", path=str(path)) from None
     try:
         data = yaml.safe_load(text)
+    except (ValueError, LookupError, AttributeError, RecursionError):
+        # PyYAML's own constructors, at a date such as 2026-13-01, an ill-fitting tag, or brackets without end.
+        raise VmsError(ErrorKind.INVALID, f"configuration {path}: not valid YAML", path=str(path)) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
@@ -167,6 +170,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
         node = result
         for part in path[:-1]:
             node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise VmsError(ErrorKind.INVALID, f"environment variable {name}: '{part}' has no keys", variable=name)
         node[path[-1]] = value
     return result
 

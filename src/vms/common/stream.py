@@ -73,4 +73,4 @@ class AccessUnit:
     @property
     def is_keyframe(self) -> bool:
         """Whether decoding can start here."""
-        return bool(self.flags & FrameFlag.KEYFRAME)
+        return self.flags & 1 == 1  # FrameFlag.KEYFRAME, without the cost of an enum

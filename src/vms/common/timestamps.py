@@ -23,15 +23,22 @@ def parse_us(text: str) -> int:
     Raises VmsError(INVALID) with the offending text.
     """
     try:
-        return round(float(text) * 1e6)
+        wall_us = _wall_us(text)
+        datetime_from_us(wall_us)  # what cannot be shown is no time either
     except (ValueError, OverflowError):
-        pass
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        shown = text[:80]
         raise VmsError(
-            ErrorKind.INVALID, f"'{text}' is not a time: use RFC 3339, such as 2026-03-01T10:00:00Z", text=text
+            ErrorKind.INVALID, f"'{shown}' is not a time: use RFC 3339, such as 2026-03-01T10:00:00Z", text=shown
         ) from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return wall_us
+
+
+def _wall_us(text: str) -> int:
+    try:
+        seconds = float(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // timedelta(microseconds=1)
+    return round(seconds * 1e6)

@@ -13,7 +13,7 @@ StreamId = NewType("StreamId", str)
 
 # Crockford's alphabet in lower case: no letter that is read as a digit, safe in URLs, file names and NATS subjects.
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_CAMERA_ID: Final = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")
+_CAMERA_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class StreamRole(StrEnum):
@@ -59,7 +59,7 @@ def new_camera_id() -> CameraId:
 
 def parse_camera_id(text: str) -> CameraId:
     """Check that text may be a directory name and a NATS token. Raises VmsError(INVALID)."""
-    if not _CAMERA_ID.match(text):
+    if not _CAMERA_ID.fullmatch(text):
         shown = text[:80]
         raise VmsError(ErrorKind.INVALID, f"'{shown}' is not a camera id: use letters, digits, _ and -", text=shown)
     return CameraId(text)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from vms.common.settings import SettingsModel, Sources
 
@@ -32,6 +32,14 @@ def configured_volumes(sources: Sources) -> tuple[VolumeSettings, ...]:
 
 class _Volumes(SettingsModel):
     volumes: tuple[VolumeSettings, ...] = ()
+
+    @field_validator("volumes")
+    @classmethod
+    def _distinct(cls, value: tuple[VolumeSettings, ...]) -> tuple[VolumeSettings, ...]:
+        # Two writer threads on one directory, or one volume hidden behind another, would lose recordings.
+        if len({volume.name for volume in value}) < len(value) or len({volume.path for volume in value}) < len(value):
+            raise ValueError("each volume needs a name and a path of its own")
+        return value
 
     @classmethod
     def checked(cls, sources: Sources, raw: object) -> "_Volumes":

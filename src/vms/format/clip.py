@@ -142,7 +142,7 @@ def _timeline(frames: list[_Frame]) -> tuple[list[int], list[int], list[int]]:
     pts: list[int] = []
     durations: list[int] = []
     position = 0
-    latest_pts = -1
+    shown_until = 0
     previous: _Frame | None = None
     for frame in frames:
         sample = frame.sample
@@ -151,13 +151,13 @@ def _timeline(frames: list[_Frame]) -> tuple[list[int], list[int], list[int]]:
             step = _step(previous, frame)
             if frame.source != previous.source:
                 # Reordered frames of the file before must all be shown before this file's first.
-                step = max(step, latest_pts + 1 - composition - position)
+                step = max(step, shown_until - composition - position)
             step = min(step, _TICKS_MAX)
             durations.append(step)
             position += step
         dts.append(position)
         pts.append(position + composition)
-        latest_pts = max(latest_pts, pts[-1])
+        shown_until = max(shown_until, pts[-1] + sample.duration_90k)
         previous = frame
     durations.append(frames[-1].sample.duration_90k)
     # A negative presentation time cannot be expressed by an edit list.

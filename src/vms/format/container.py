@@ -40,7 +40,7 @@ class Format(Protocol):
         ...
 
     def closing(self, header: FileHeader, records: Sequence[IndexRecord], first_pts_90k: int) -> list[Patch]:
-        """Writes that put the seek table in place; each must be durable before the next."""
+        """Writes that put the seek table in place; the first must be durable before the others make it visible."""
         ...
 
     def reopening(self, header: FileHeader) -> list[Patch]:

@@ -14,6 +14,7 @@ from vms.format.model import Buffer
 Read = Callable[[int, int], bytes]
 """``read(offset, size)``: up to ``size`` bytes, fewer only at the end of the file."""
 
+_NEW: Final = ".new"
 _IOV_MAX: Final = 1024  # Linux UIO_MAXIOV; os.sysconf("SC_IOV_MAX") says the same
 _ADVICE: Final = {
     errno.ENOSPC: "the disk is full: free space or shorten the retention",
@@ -138,5 +139,10 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def temporary_path(path: Path) -> Path:
-    """The name of a file until it is complete; no reader looks at it, and the next attempt overwrites it."""
-    return path.with_name(f".{path.name}.new")
+    """The name of a file until it is complete; no reader looks at it."""
+    return path.with_name(f".{path.name}{_NEW}")
+
+
+def permanent_name(name: str) -> str | None:
+    """The name that a file with a temporary name was to get; None for any other file."""
+    return name[1 : -len(_NEW)] if name.startswith(".") and name.endswith(_NEW) else None

@@ -4,6 +4,7 @@ The header holds only what the media file says as well, so that an index rebuilt
 lost one byte by byte.
 """
 
+import contextlib
 import json
 import zlib
 from bisect import bisect_left, bisect_right
@@ -96,14 +97,17 @@ class IndexView(Sequence[IndexRecord]):
         if not 0 <= number < self._count:
             raise IndexError(number)
         if not self._is_valid(number):
-            raise VmsError(
-                ErrorKind.CORRUPT, f"index record {number} is damaged: run 'vms storage check --repair'", record=number
-            )
+            raise _damaged(number)
         return IndexRecord._make(_BODY.unpack_from(self._data, self._at(number)))
 
     def __iter__(self) -> Iterator[IndexRecord]:
-        for number in range(self._count):
-            yield self[number]
+        data = self._data
+        crc32, make, unpack = zlib.crc32, IndexRecord._make, _BODY.unpack_from
+        for at in range(self.header_size, self.header_size + self._count * RECORD_SIZE, RECORD_SIZE):
+            body_end = at + _BODY.size
+            if crc32(data[at:body_end]) != int.from_bytes(data[body_end : body_end + 4], "little"):
+                raise _damaged((at - self.header_size) // RECORD_SIZE)
+            yield make(unpack(data, at))
 
     def find(self, wall_us: int) -> int:
         """Number of the last record that starts at or before ``wall_us``; -1 when all start later."""
@@ -123,11 +127,9 @@ class IndexView(Sequence[IndexRecord]):
 
     def valid_prefix(self) -> list[IndexRecord]:
         """The records up to the first damaged one."""
-        records = []
-        for number in range(self._count):
-            if not self._is_valid(number):
-                break
-            records.append(self[number])
+        records: list[IndexRecord] = []
+        with contextlib.suppress(VmsError):
+            records.extend(self)
         return records
 
     def _at(self, number: int) -> int:
@@ -141,6 +143,11 @@ class IndexView(Sequence[IndexRecord]):
         at = self._at(number)
         crc: int = _CRC.unpack_from(self._data, at + _BODY.size)[0]
         return zlib.crc32(self._data[at : at + _BODY.size]) == crc
+
+
+def _damaged(number: int) -> VmsError:
+    message = f"index record {number} is damaged: run 'vms storage check --repair'"
+    return VmsError(ErrorKind.CORRUPT, message, record=number)
 
 
 def _header_size(data: bytes) -> int:

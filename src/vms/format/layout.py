@@ -16,7 +16,7 @@ TORN_SUFFIX: Final = ".torn"
 
 _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 _MEDIA: Final = re.compile(r"video_([01]\d|2[0-3])(?:_([1-9]\d{0,5}))?\.(mp4|mkv)", re.ASCII)
-_TAKEN: Final = re.compile(r"(?:video|index)_(\d\d)(?:_(\d{1,6}))?\.", re.ASCII)
+_TAKEN: Final = re.compile(r"\.?(?:video|index)_(\d\d)(?:_(\d{1,6}))?\.", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)

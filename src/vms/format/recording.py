@@ -10,7 +10,7 @@ from vms.common.errors import ErrorKind, VmsError
 from vms.common.stream import Container, VideoParameters
 from vms.common.types import CameraId
 from vms.format import layout
-from vms.format.files import storage_error
+from vms.format.files import is_being_written, opened, permanent_name, storage_error
 from vms.format.layout import RecordingPath
 from vms.format.model import Fragment, FragmentWritten, RecordingEvent, SegmentClosed, SegmentOpened
 from vms.format.repair import repair
@@ -35,8 +35,8 @@ class RecordingWriter:
     """Writes one stream below ``root``. Used by one thread at a time.
 
     Every method that touches the disk raises VmsError(STORAGE) when it fails; the fragment is then not recorded, the
-    files end after their last whole fragment, and the next ``write`` opens them again. ``dropped_frames`` counts
-    frames that could not be decoded by anyone, because no keyframe was on disk before them.
+    files end after their last whole fragment, and the next ``write`` that begins with a keyframe tries again.
+    ``dropped_frames`` counts frames that could not be decoded by anyone, because no keyframe was on disk before them.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class RecordingWriter:
             if segment is None:
                 self._open(params, fragment, now_monotonic)
                 return
-        elif segment is None or not has_same_params:
+        elif segment is None or segment.is_cut_back or not has_same_params:
             self.dropped_frames += len(fragment.units)
             return
         record = segment.append(fragment)
@@ -134,6 +134,17 @@ class RecordingWriter:
         self._params = params
         self._relative = PurePosixPath(media_path.relative_to(self.root))
 
+    def _discard_unborn(self, date: str) -> None:
+        """Remove what a crash left of files that never got their name, and the index made for them."""
+        directory = self.root / layout.camera_directory(self.camera_id) / date
+        for name in _names(directory):
+            permanent = permanent_name(name)
+            if permanent is None or _is_open_elsewhere(directory / name):
+                continue
+            if layout.is_media_name(permanent) and not (directory / permanent).exists():
+                layout.index_path(directory / permanent).unlink(missing_ok=True)
+            (directory / name).unlink(missing_ok=True)
+
     def _resume(self, params: VideoParameters, fragment: Fragment, date: str, hour: int) -> Segment | None:
         """The file to go on with, if there is one. Whatever else was left unfinished is repaired and completed."""
         resumed = None
@@ -154,6 +165,7 @@ class RecordingWriter:
         """The files that may lack their end: the newest of all, and the newest of the hour (clocks step back)."""
         camera = self.root / layout.camera_directory(self.camera_id)
         for day in sorted(filter(layout.is_date, _names(camera)), reverse=True):
+            self._discard_unborn(day)
             places = self._places(day)
             if places:
                 of_hour = [place for place in self._places(date) if place.hour == hour]
@@ -179,7 +191,9 @@ class RecordingWriter:
     def _close_segment(self) -> None:
         segment, self._segment = self._segment, None
         if segment is not None:
+            has_looked, self._has_looked = self._has_looked, False  # if this fails, it is unfinished
             segment.close()
+            self._has_looked = has_looked
             self._events.append(SegmentClosed(**self._facts(segment)))
 
     def _facts(self, segment: Segment) -> _EventFacts:
@@ -206,11 +220,17 @@ class RecordingWriter:
             yield
         except OSError as error:
             path = self.root / self._relative
-            if self._segment is not None:
+            # A full disk fails again and again: then the open file is kept, for reopening and repairing it costs more.
+            if self._segment is not None and not self._segment.is_cut_back:
                 self._segment.abandon()
                 self._segment = None
-            self._has_looked = False
+                self._has_looked = False
             raise storage_error(error, path) from None
+
+
+def _is_open_elsewhere(path: Path) -> bool:
+    with opened(path, os.O_RDWR) as fd:
+        return is_being_written(fd)
 
 
 def _names(directory: Path) -> list[str]:

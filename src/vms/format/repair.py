@@ -25,7 +25,7 @@ from vms.format.files import (
 from vms.format.index import IndexView, header_line, pack_record
 from vms.format.model import IndexRecord
 from vms.format.scan import find_fragment, frames_begin_well, whole_fragments
-from vms.format.segment import apply_patches
+from vms.format.segment import overwrite
 
 CHECKED_RECORDS: Final = 32
 """How many of the last index records are compared with the file: more than a power cut can leave unsynced."""
@@ -175,9 +175,9 @@ def _remove_tail(fd: int, form: Format, header: FileHeader, media_path: Path, en
     torn_path = None
     if find_fragment(reader_of(fd), form, end + 1, size) is not None:
         torn_path = _copy_tail(fd, media_path, end, size)
+    overwrite(fd, form.reopening(header))  # a seek table would point behind the end
     os.ftruncate(fd, end)
     os.fsync(fd)
-    apply_patches(fd, form.reopening(header))  # a seek table would point behind the end
     return torn_path
 
 

@@ -28,7 +28,8 @@ _DISCONTINUITY = int(FrameFlag.DISCONTINUITY)
 class Segment:
     """An open recording. Made by :func:`create_segment` or :func:`reopen_segment`; methods raise OSError.
 
-    After an OSError from ``append`` both files end where they did before; after any OSError the caller abandons it.
+    After an OSError from ``append`` with ``is_cut_back`` set, the files end where they did before and the segment may
+    be used on; after any other OSError the caller abandons it.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Segment:
         self.last: IndexRecord | None = None
         self.last_sync = 0.0
         self.is_dirty = False
+        self.is_cut_back = False  # an append failed, and left the files as they were
         self._format = FORMATS[container]
         self._media_fd = media_fd
         self._index_fd = index_fd
@@ -96,7 +98,8 @@ class Segment:
             write_all(self._media_fd, buffers, self.end, size)
             write_all(self._index_fd, [pack_record(record)], self._index_end, RECORD_SIZE)
         except OSError:
-            self._cut_back()
+            self.is_cut_back = self._cut_back()
+            self._session_offset_90k = None  # what comes next does not follow from what is there
             raise
         self._advance(record, fragment, table)
         return record
@@ -119,17 +122,19 @@ class Segment:
         self.end += record.size
         self.frames += record.frames
         self.is_dirty = True
+        self.is_cut_back = False
         self.fragments += 1
         self._index_end += RECORD_SIZE
         self._session_offset_90k = record.media_start_90k - fragment.units[0].dts_90k
         self._last_dts_90k = record.media_end_90k - table.durations_90k[-1]
 
-    def _cut_back(self) -> None:
-        # A failure here leaves a torn tail, which the next opening repairs.
-        with contextlib.suppress(OSError):
+    def _cut_back(self) -> bool:
+        try:
             os.ftruncate(self._media_fd, self.end)
-        with contextlib.suppress(OSError):
             os.ftruncate(self._index_fd, self._index_end)
+        except OSError:
+            return False  # a torn tail is left, which the next opening repairs
+        return True
 
     def sync(self, now_monotonic: float) -> None:
         """Make everything written durable, the media first."""
@@ -140,22 +145,26 @@ class Segment:
 
     def unseal(self) -> None:
         """Take the seek table away, so that the file may grow."""
-        apply_patches(self._media_fd, self._format.reopening(self.header))
+        overwrite(self._media_fd, self._format.reopening(self.header))
+        os.fdatasync(self._media_fd)
         self.header = self.header._replace(is_closed=False)
 
     def close(self) -> None:
         """Make everything durable, put the seek table in place, let go of the files."""
         try:
+            # One sync covers the frames and the body of the seek table; the rest may reach the disk when it likes,
+            # because the file is right with or without it.
+            table = [] if self.header.is_closed else self._seek_table()
+            overwrite(self._media_fd, table[:1])
             self.sync(self.last_sync)
-            if not self.header.is_closed:
-                apply_patches(self._media_fd, self._seek_table())
+            overwrite(self._media_fd, table[1:])
         finally:
             self.abandon()
 
     def _seek_table(self) -> list[Patch]:
         # The records are read back rather than kept: an hour of them is 1 MB of objects per camera.
         try:
-            records = IndexView.load(layout.index_path(self.media_path))[:]
+            records = list(IndexView.load(layout.index_path(self.media_path)))
             samples = self._format.read_fragment(reader_of(self._media_fd), self.header.data_start, self.end)[1]
         except VmsError:
             return []  # damaged from outside: still playable without a seek table, and repair will say so
@@ -168,11 +177,10 @@ class Segment:
                 os.close(fd)
 
 
-def apply_patches(fd: int, patches: list[Patch]) -> None:
-    """Overwrite parts of the header in order, each durable before the next. Raises OSError."""
+def overwrite(fd: int, patches: list[Patch]) -> None:
+    """Overwrite parts of the header in order. Raises OSError."""
     for patch in patches:
         write_all(fd, [patch.data], patch.offset, len(patch.data))
-        os.fdatasync(fd)
 
 
 def create_segment(
@@ -258,7 +266,7 @@ def _adopted(media_fd: int, media_path: Path, container: Container) -> Segment:
         raise VmsError(ErrorKind.CONFLICT, f"{media_path} is being written by another process")
     header = FORMATS[container].read_header(reader_of(media_fd))
     index_path = layout.index_path(media_path)
-    records = IndexView.load(index_path)[:]
+    records = list(IndexView.load(index_path))
     if not records:
         raise VmsError(ErrorKind.CORRUPT, f"{media_path} holds no fragment")
     segment = Segment(

@@ -23,6 +23,7 @@ from vms.telemetry.logging import get_logger
 _CHECK_S: Final = 1.0
 _RESTART_S: Final = 1.0
 _VANISHED_GRACE_S: Final = 15.0
+_STOP_PATIENCE_S: Final = 5.0
 _log = get_logger("vms.ingest.cameras")
 
 # Only these make a session start anew; a new name or retention must not cost a frame.
@@ -51,7 +52,9 @@ class CameraManager:
         self._desired: dict[CameraId, CameraConfig] = {}
         self._running: dict[CameraId, RunningSession] = {}
         self._tasks: dict[CameraId, asyncio.Task[None]] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
+        self._unsaved = asyncio.Event()
         self._on_bus: set[CameraId] = set()
         self._vanished: dict[CameraId, float] = {}  # camera → when its absence counts
         self.disabled_since_us: dict[CameraId, int] = {}
@@ -82,6 +85,7 @@ class CameraManager:
                 tasks.create_task(self._reconcile())
                 tasks.create_task(self._follow())
                 tasks.create_task(self._check())
+                tasks.create_task(self._remember())
         finally:
             await self._stop_all()
 
@@ -97,16 +101,21 @@ class CameraManager:
                 else:
                     self._on_bus.discard(CameraId(change.key))
                     self._note_vanished()
-                self._save()
+                self._desired_changed()
 
     def _put(self, camera_id: CameraId, value: bytes) -> None:
         self._on_bus.add(camera_id)
         self._vanished.pop(camera_id, None)
         try:
-            self._desired[camera_id] = decode(CameraConfig, value)
+            config = decode(CameraConfig, value)
         except VmsError as error:
             # What runs goes on: an entry that this version cannot read must not end a recording.
             _log.error("camera entry unreadable", camera_id=camera_id, error=error.message)
+            return
+        if config.id != camera_id:
+            _log.error("camera entry of another camera", camera_id=camera_id, holds=config.id)
+            return
+        self._desired[camera_id] = config
 
     def _remove(self, camera_id: CameraId) -> None:
         self._desired.pop(camera_id, None)
@@ -123,46 +132,54 @@ class CameraManager:
 
         A bucket without any camera says nothing about them: then recording goes on with what was known.
         """
-        if not self._vanished or not self._on_bus:
-            return
         now = self._clock.monotonic()
+        if not self._on_bus:
+            # The API has not begun: the time that it gets starts when it does.
+            self._vanished = dict.fromkeys(self._vanished, now + _VANISHED_GRACE_S)
+            return
         expired = [camera_id for camera_id, deadline in self._vanished.items() if now >= deadline]
         for camera_id in expired:
             _log.warning("camera vanished from the bus", camera_id=camera_id)
             self._remove(camera_id)
         if expired:
-            self._save()
+            self._desired_changed()
 
-    def _save(self) -> None:
+    def _desired_changed(self) -> None:
         self._changed.set()
+        self._unsaved.set()
+
+    async def _remember(self) -> None:
+        """Keep the file up to date. A snapshot brings many changes at once, and a sync may take its time."""
+        while True:
+            await self._unsaved.wait()
+            self._unsaved.clear()
+            await asyncio.to_thread(self._save, dict(self._desired))
+
+    def _save(self, desired: dict[CameraId, CameraConfig]) -> None:
         try:
-            save_desired(self._desired_file, self._desired)
+            save_desired(self._desired_file, desired)
         except OSError as error:
             _log.error("cannot remember cameras", path=str(self._desired_file), error=error.strerror)
 
     async def _reconcile(self) -> None:
-        """Bring the running sessions in line with desired state and leases, one camera at a time."""
+        """Bring the running sessions in line with desired state and leases."""
         while True:
             await self._changed.wait()
             self._changed.clear()
             wanted = {i: c for i, c in self._desired.items() if c.enabled}
             self._note_disabled()
             self._leases.want(wanted)
-            for camera_id in [*self._tasks]:
-                if camera_id not in wanted or not self._holds(camera_id):
-                    await self._stop(camera_id)
-            for camera_id, config in wanted.items():
-                if not self._holds(camera_id):
-                    continue
-                running = self._running.get(camera_id)
-                if running is not None and _same_session(running.session.config, config):
-                    running.session.config = config
-                    continue
-                await self._stop(camera_id)
-                await self._start(config)
+            ours = {i: c for i, c in wanted.items() if i in self._leases.held}
+            await asyncio.gather(*(self._stop(camera_id) for camera_id in self._tasks.keys() - ours))
+            await asyncio.gather(*(self._restart(config) for config in ours.values() if not self._is_unchanged(config)))
 
-    def _holds(self, camera_id: CameraId) -> bool:
-        return camera_id in self._leases.held
+    def _is_unchanged(self, config: CameraConfig) -> bool:
+        """Whether a running session can go on with ``config``, which it then has."""
+        running = self._running.get(config.id)
+        if running is None or not _same_session(running.session.config, config):
+            return False
+        running.session.config = config
+        return True
 
     def leases_changed(self) -> None:
         """A lease was gained or lost."""
@@ -173,7 +190,8 @@ class CameraManager:
         switched_off = {config.id for config in self.disabled}
         self.disabled_since_us = {i: self.disabled_since_us.get(i, now_us) for i in switched_off}
 
-    async def _start(self, config: CameraConfig) -> None:
+    async def _restart(self, config: CameraConfig) -> None:
+        await self._stop(config.id)
         running = await self._factory.make(config, self._on_change)
         self._running[config.id] = running
         self._tasks[config.id] = asyncio.create_task(self._keep_running(running), name=f"camera {config.id}")
@@ -182,12 +200,19 @@ class CameraManager:
     async def _stop(self, camera_id: CameraId) -> None:
         self._running.pop(camera_id, None)
         task = self._tasks.pop(camera_id, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if task is None:
+            return
+        task.cancel()
+        # A disk that hangs keeps its own cameras waiting, not all others. A successor's files are safe: what the
+        # volume still has to write for this session comes first.
+        await asyncio.wait({task}, timeout=_STOP_PATIENCE_S)
+        if not task.done():
+            _log.warning("session does not end", camera_id=camera_id, action="going on without it")
+            self._stopping.add(task)
+            task.add_done_callback(self._stopping.discard)
 
     async def _stop_all(self) -> None:
-        tasks = list(self._tasks.values())
+        tasks = [*self._tasks.values(), *self._stopping]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -19,7 +19,7 @@ class IngestSettings(SettingsModel):
     worker: str | None = None  # name of this worker in leases; made once per data directory when absent
     tick_s: Annotated[float, Field(gt=0, le=0.1)] = 0.005  # poll interval of the media sockets
     ring_s: Annotated[float, Field(ge=1, le=120)] = 8.0
-    ring_max_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20  # per stream; the current GOP is always kept
+    ring_max_bytes: Annotated[int, Field(ge=1 << 20)] = 64 << 20  # per stream; a longer GOP is cut
     fragment_s: Annotated[float, Field(gt=0, le=1.0)] = 1.0
     rotation_s: Annotated[int, Field(ge=1, le=3600)] = 3600  # less than an hour is for tests
     sync_interval_s: Annotated[float, Field(gt=0, le=3600)] = 10.0

@@ -1,5 +1,6 @@
 """The gap ledger at its source: every span that did not reach the disk, with its one cause."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from vms.common.errors import ErrorKind
@@ -23,6 +24,14 @@ _CAUSE_OF_ERROR: Final[dict[ErrorKind, GapCause]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Interruption:
+    """Why a frame does not follow the one before it; travels with the fragment that it begins."""
+
+    cause: GapCause
+    detail: str
+
+
 def cause_of(kind: ErrorKind) -> GapCause:
     """The ledger's word for an error of a session or a disk."""
     return _CAUSE_OF_ERROR.get(kind, GapCause.UNKNOWN)
@@ -37,11 +46,15 @@ class GapTracker:
         self._cause = GapCause.RECORDER_DOWN
         self._detail = "the recorder was not running"
 
-    def interrupted(self, cause: GapCause, detail: str) -> None:
-        """Recording stopped or cannot start. The first cause since the last recorded frame is kept."""
+    def interrupted(self, interruption: Interruption) -> None:
+        """What comes next does not follow. The first cause since the last recorded frame is kept.
+
+        Calls must come in the order of the frames, not of the clock: while fragments wait for the disk, an interruption
+        that is told at once would be taken for one before them, and forgotten when they are written.
+        """
         if self._cause is GapCause.UNKNOWN:
-            self._cause = cause
-            self._detail = detail
+            self._cause = interruption.cause
+            self._detail = interruption.detail
 
     def recorded(self, start_us: int, end_us: int) -> Gap | None:
         """A fragment is on disk; returns the gap before it, if there is one."""

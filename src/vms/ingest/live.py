@@ -25,13 +25,9 @@ class LiveStream:
         self._bus = bus
         self._clock = clock
         self._until = 0.0
+        self.wanted = False  # whether a lease runs; a plain attribute, because it is read for every frame
         self.published_total = 0
         self.dropped_total = 0
-
-    @property
-    def wanted(self) -> bool:
-        """Whether a lease runs."""
-        return self._until > 0.0 and self._running()
 
     def publish(self, unit: AccessUnit, parameters: VideoParameters) -> None:
         """Send one frame; it is dropped and counted when the bus does not take it."""
@@ -52,11 +48,11 @@ class LiveStream:
             raise VmsError(ErrorKind.UNAVAILABLE, "the camera sends no picture at this moment", stream=self._stream_id)
         if request.lease_s > 0:
             self._until = self._clock.monotonic() + min(request.lease_s, MAX_LEASE_S)
+            self.wanted = True
         header = encode(GopHeader(parameters, units[0].seq, len(units)))
         return [header, *(encode(StreamUnit(self._stream_id, parameters.codec, unit)) for unit in units)]
 
-    def _running(self) -> bool:
-        if self._clock.monotonic() < self._until:
-            return True
-        self._until = 0.0
-        return False
+    def expire(self) -> None:
+        """Stop when the lease has run out. Called once a second."""
+        if self.wanted and self._clock.monotonic() >= self._until:
+            self.wanted = False

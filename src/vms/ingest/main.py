@@ -130,8 +130,13 @@ class _Service:
 
     async def _probe(self, message: BusMessage) -> bytes:
         request = decode(ProbeRequest, message.payload)
-        async with asyncio.timeout(request.timeout_s):
-            info = await probe(request.url, username=request.username, password=request.password, clock=self._clock)
+        info = await probe(
+            request.url,
+            username=request.username,
+            password=request.password,
+            timeout_s=request.timeout_s,
+            clock=self._clock,
+        )
         return encode(ProbeReply(info))
 
     async def _serve_http(self) -> None:
@@ -204,5 +209,9 @@ def _worker_name(path: Path) -> str:
         name = ""
     if not name:
         name = new_id("worker")
-        path.write_text(f"{name}\n", encoding="ascii")
+        try:
+            path.write_text(f"{name}\n", encoding="ascii")
+        except OSError as error:
+            # A full disk: then the leases of this life expire before the next one has them.
+            _log.warning("cannot remember worker name", path=str(path), error=error.strerror)
     return name

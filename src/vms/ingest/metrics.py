@@ -4,13 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from vms.bus.outbox import Outbox
-from vms.common.camera import CameraState
 from vms.ingest.session import CameraSession
 from vms.ingest.sessions import Volume
 from vms.ingest.track import DiskTrack
 from vms.telemetry.metrics import Metric, MetricKind, counter, gauge, labelled
 
-_UP: Final = frozenset({CameraState.ONLINE, CameraState.DEGRADED})
 _GAUGE, _COUNTER = MetricKind.GAUGE, MetricKind.COUNTER
 
 
@@ -19,8 +17,8 @@ def _offset_s(session: CameraSession) -> float | None:
 
 
 _CAMERA_METRICS: Final[tuple[tuple[MetricKind, str, str, Callable[[CameraSession], float | None]], ...]] = (
-    (_GAUGE, "vms_camera_up", "1 while frames arrive", lambda s: float(s.state.state in _UP)),
-    (_GAUGE, "vms_camera_recording", "1 while frames are being kept", lambda s: float(_recording(s))),
+    (_GAUGE, "vms_camera_up", "1 while frames arrive", lambda s: float(s.state.is_up)),
+    (_GAUGE, "vms_camera_recording", "1 while frames are being kept", lambda s: float(s.is_recording)),
     (_GAUGE, "vms_camera_fps", "Frames per second, over 5 s", lambda s: s.rates.fps),
     (_GAUGE, "vms_camera_bitrate_bps", "Bits per second received, over 5 s", lambda s: s.rates.bitrate_bps),
     (_COUNTER, "vms_camera_frames_total", "Frames received", lambda s: s.counters.frames),
@@ -101,7 +99,3 @@ class IngestMetrics:
         )
         failed = {v.name: float(v.writer.failed_jobs) for v in volumes}
         yield labelled(_COUNTER, "vms_volume_failed_jobs_total", "Jobs that failed", label="volume", values=failed)
-
-
-def _recording(session: CameraSession) -> bool:
-    return session.track is not None and session.track.is_recording

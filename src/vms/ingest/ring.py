@@ -1,8 +1,12 @@
 """The last seconds of a stream in memory: first picture for a viewer, pre-roll, replay by sequence number."""
 
 from collections import deque
+from typing import Final
 
 from vms.common.stream import AccessUnit, FrameFlag, VideoParameters
+
+# Plain integers: an IntFlag operation costs a microsecond, and these run for every frame.
+_KEYFRAME: Final = int(FrameFlag.KEYFRAME)
 
 
 class FrameRing:
@@ -35,7 +39,7 @@ class FrameRing:
         units = self._units
         units.append(unit)
         self.size_bytes += len(unit.payload)
-        if unit.flags & FrameFlag.KEYFRAME:
+        if unit.flags & _KEYFRAME:
             self._last_keyframe_seq = unit.seq
         oldest_90k = unit.dts_90k - self._span_90k
         while units[0].dts_90k < oldest_90k and units[0].seq < self._last_keyframe_seq:

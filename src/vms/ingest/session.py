@@ -1,7 +1,7 @@
 """One camera: one owner task that connects, hands frames on, and comes back when the camera does."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from vms.common.camera import CameraConfig, CameraState, CameraStatus
@@ -19,17 +19,23 @@ from vms.media.rtsp.session import RtspSession
 from vms.media.rtsp.tick_reader import TickReader
 from vms.telemetry.logging import get_logger
 
+# Plain integers: an IntFlag operation costs a microsecond, and these run for every frame.
+_KEYFRAME: Final = int(FrameFlag.KEYFRAME)
+_DISCONTINUITY: Final = int(FrameFlag.DISCONTINUITY)
+
 _RECENT_S: Final = 120.0
 _DISK_BEHIND_S: Final = 3.0  # a recorder this far behind is worth telling
 _NO_RATE_S: Final = 3.0
+_HEALTHY_S: Final = 10.0
 
 
 class LiveOutput(Protocol):
     """Whoever wants frames while they are asked for."""
 
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody asks now; read once per frame."""
+    wanted: bool  # whether anybody asks now; read once per frame
+
+    def expire(self) -> None:
+        """Called once a second: see whether anybody still asks."""
         ...
 
     def publish(self, unit: AccessUnit, parameters: VideoParameters) -> None:
@@ -79,6 +85,7 @@ class CameraSession:
         self._on_change = on_change
         self._state = SessionState(CameraState.CONNECTING, clock.now_us())
         self._stream: RtspSession | None = None
+        self._before = SessionCounters()  # as they stood when this connection began
         self._seq = 0
         self._fresh = True  # no frame of this connection has been taken yet
         self._online_at: float | None = None
@@ -89,12 +96,22 @@ class CameraSession:
         """State, since when, last error, next try."""
         return self._state
 
+    @property
+    def is_recording(self) -> bool:
+        """Whether frames arrive and are being kept."""
+        return self._state.is_up and self.track is not None and self.track.is_recording
+
     async def run(self) -> None:
         """Keep the camera connected until cancelled."""
         settings = self._settings
         await supervise(
             self._stream_once,
-            policy=BackoffPolicy(first_s=settings.retry_first_s, limit_s=settings.retry_limit_s),
+            policy=BackoffPolicy(
+                first_s=settings.retry_first_s,
+                limit_s=settings.retry_limit_s,
+                # A camera that answers nothing, or plays and sends nothing, may take almost this long to fail.
+                healthy_after_s=settings.connect_timeout_s + settings.stall_timeout_s + _HEALTHY_S,
+            ),
             clock=self._clock,
             on_failure=self._failed,
             limit_s=self._retry_limit_s,
@@ -103,6 +120,7 @@ class CameraSession:
     def check(self) -> None:
         """Once a second: rates, and whether a session that delivers frames does so as it should."""
         self._sample()
+        self._live.expire()
         self._set(self._state.checked(self._problem(), self._clock.now_us()))
 
     def status(self) -> CameraStatus:
@@ -117,7 +135,7 @@ class CameraSession:
             last_error_kind=state.last_error_kind,
             next_try_us=state.next_try_us,
             last_frame_us=self.last_frame_us,
-            recording=track is not None and track.is_recording,
+            recording=self.is_recording,
             codec=parameters.codec if parameters else None,
             width=parameters.width if parameters else None,
             height=parameters.height if parameters else None,
@@ -148,8 +166,7 @@ class CameraSession:
             connect_timeout_s=self._settings.connect_timeout_s,
             stall_timeout_s=self._settings.stall_timeout_s,
         )
-        before = SessionCounters(**{name: getattr(self.counters, name) for name in SessionCounters.__slots__})
-        self._before = before
+        self._before = replace(self.counters)
         try:
             await stream.run()
         finally:
@@ -181,10 +198,10 @@ class CameraSession:
 
     def _first_frame(self, unit: AccessUnit) -> bool:
         """Take the first keyframe of a connection; frames before it cannot be decoded."""
-        if not unit.flags & FrameFlag.KEYFRAME:
+        if not unit.flags & _KEYFRAME:
             return False
         self._fresh = False
-        unit.flags |= FrameFlag.DISCONTINUITY
+        unit.flags |= _DISCONTINUITY
         if self._online_at is not None:
             self.counters.reconnects += 1
         self._online_at = self._clock.monotonic()
@@ -244,8 +261,8 @@ class CameraSession:
         self._on_change(self)
 
 
-def disabled_status(config: CameraConfig, *, since_us: int, worker: str) -> CameraStatus:
+def disabled_status(config: CameraConfig, *, since_us: int, now_us: int, worker: str) -> CameraStatus:
     """Status of a camera that nobody wants to run."""
     return CameraStatus(
-        camera_id=config.id, state=CameraState.DISABLED, since_us=since_us, worker=worker, updated_us=since_us
+        camera_id=config.id, state=CameraState.DISABLED, since_us=since_us, worker=worker, updated_us=now_us
     )

@@ -27,7 +27,7 @@ from vms.ingest.track import BusTrack, DiskTrack, RecordingTrack
 from vms.media.rtsp.tick_reader import TickReader
 from vms.proto import subjects
 from vms.proto.convert import decode
-from vms.proto.messages import GapCause, GopRequest
+from vms.proto.messages import GopRequest
 from vms.telemetry.logging import get_logger
 
 _LOOK_BACK_TIMEOUT_S: Final = 2.0  # a dead network disk must not keep the camera from connecting
@@ -106,9 +106,9 @@ class SessionFactory:
             fragment_s=settings.fragment_s,
             hold_s=settings.ring_s,
             on_event=announcer.handle,
-            on_lost=lambda error: gaps.interrupted(GapCause.DISK_FULL, error.message),
+            on_interruption=gaps.interrupted,
         )
-        return DiskTrack(recorder, announcer, gaps, volume.writer)
+        return DiskTrack(recorder, announcer)
 
 
 class RunningSession:

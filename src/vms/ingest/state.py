@@ -6,6 +6,7 @@ from typing import Final
 from vms.common.camera import CameraState
 from vms.common.errors import ErrorKind, VmsError
 
+_UP: Final = frozenset({CameraState.ONLINE, CameraState.DEGRADED})
 _AUTH_KINDS: Final = frozenset({ErrorKind.AUTH, ErrorKind.FORBIDDEN})
 
 
@@ -18,6 +19,11 @@ class SessionState:
     last_error: str | None = None
     last_error_kind: ErrorKind | None = None
     next_try_us: int | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether frames arrive."""
+        return self.state in _UP
 
     def connecting(self, now_us: int) -> "SessionState":
         """A try begins. A camera that is off stays ``offline`` while it is being tried."""
@@ -41,7 +47,7 @@ class SessionState:
 
     def checked(self, problem: VmsError | None, now_us: int) -> "SessionState":
         """The regular health check of a session that delivers frames: ``degraded`` while something is wrong."""
-        if self.state not in {CameraState.ONLINE, CameraState.DEGRADED}:
+        if not self.is_up:
             return self
         if problem is None:
             return replace(self._moved(CameraState.ONLINE, now_us), last_error=None, last_error_kind=None)

@@ -62,8 +62,9 @@ class StatusPublisher:
         changed, self._changed = self._changed, set()
         statuses = [s.status() for s in manager.sessions if everything or s.config.id in changed]
         if everything:
+            now_us, since = self._clock.now_us(), manager.disabled_since_us
             statuses += [
-                disabled_status(config, since_us=manager.disabled_since_us.get(config.id, 0), worker=self._worker)
+                disabled_status(config, since_us=since.get(config.id, now_us), now_us=now_us, worker=self._worker)
                 for config in manager.disabled
             ]
         if not self._bus.connected:

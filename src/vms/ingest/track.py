@@ -1,8 +1,9 @@
 """Where a session's frames are kept: on a volume of this machine, or on the bus for a storage service."""
 
 import asyncio
+import contextlib
 from collections import deque
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from vms.bus.client import Bus
 from vms.common.clock import Clock
@@ -10,19 +11,23 @@ from vms.common.errors import ErrorKind, VmsError
 from vms.common.stream import AccessUnit, Container, FrameFlag, VideoParameters
 from vms.common.types import CameraId
 from vms.format.model import Fragment
-from vms.format.volume import VolumeWriter
 from vms.ingest.announcements import Announcer
 from vms.ingest.fragmenter import Fragmenter
-from vms.ingest.gaps import GapTracker
+from vms.ingest.gaps import Interruption
 from vms.ingest.recorder import StreamRecorder, fragment_bytes
 from vms.proto import subjects
 from vms.proto.convert import encode
 from vms.proto.messages import FragmentPart, FragmentUnit, GapCause
 
+# Plain integers: an IntFlag operation costs a microsecond, and these run for every frame.
+_KEYFRAME: Final = int(FrameFlag.KEYFRAME)
+_DISCONTINUITY: Final = int(FrameFlag.DISCONTINUITY)
+
 _POLL_S: Final = 0.5
 _PART_BYTES: Final = 512 * 1024  # well below the server's limit of one message
 _ACK_TIMEOUT_S: Final = 5.0
 _RETRY_S: Final = 0.5
+_GOODBYE_S: Final = 2.0  # what is left at the end gets this long to be stored
 
 
 class RecordingTrack(Protocol):
@@ -72,11 +77,10 @@ class RecordingTrack(Protocol):
 class DiskTrack:
     """Records on a volume of this machine."""
 
-    def __init__(self, recorder: StreamRecorder, announcer: Announcer, gaps: GapTracker, volume: VolumeWriter) -> None:
+    def __init__(self, recorder: StreamRecorder, announcer: Announcer) -> None:
         self.recorder = recorder
         self.announcer = announcer
-        self._gaps = gaps
-        self._volume = volume
+        self.add = recorder.add  # hot: the recorder's own method, without a call in between
 
     @property
     def error(self) -> VmsError | None:
@@ -102,17 +106,13 @@ class DiskTrack:
         """Frames from here on are coded with these."""
         self.recorder.set_parameters(parameters)
 
-    def add(self, unit: AccessUnit) -> None:
-        """Record one frame."""
-        self.recorder.add(unit)
-
     def flush(self) -> None:
         """Record the unfinished fragment."""
         self.recorder.flush()
 
     def interrupted(self, cause: GapCause, detail: str) -> None:
         """Frames stopped coming."""
-        self._gaps.interrupted(cause, detail)
+        self.recorder.interrupted(Interruption(cause, detail))
 
     async def run(self) -> None:
         """Deliver announcements twice a second; on cancellation close the file behind what waits."""
@@ -127,6 +127,12 @@ class DiskTrack:
             # The writer thread may be in the middle of a slow write; what is queued is written all the same.
             await asyncio.shield(closed)
             self.recorder.take_events()
+
+
+class _Waiting(NamedTuple):
+    seq: int  # for good: a retry says the same, and what was dropped leaves a hole
+    parameters: VideoParameters
+    fragment: Fragment
 
 
 class BusTrack:
@@ -151,11 +157,11 @@ class BusTrack:
         self._max_bytes = max_bytes
         self._fragmenter = Fragmenter(limit_90k=round(fragment_s * 90_000))
         self._parameters: VideoParameters | None = None
-        self._waiting: deque[tuple[VideoParameters, Fragment]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._waiting_bytes = 0
         self._has_waiting = asyncio.Event()
         self._resume_at_keyframe = False
-        self._fragment_seq = 0
+        self._next_seq = 0
         self._error: VmsError | None = None
         self.fragments_lost = 0
         self.fragments_sent = 0
@@ -168,7 +174,7 @@ class BusTrack:
     @property
     def behind_s(self) -> float:
         """Seconds that wait for the bus."""
-        return sum(fragment.duration_90k for _, fragment in self._waiting) / 90_000
+        return sum(waiting.fragment.duration_90k for waiting in self._waiting) / 90_000
 
     @property
     def is_recording(self) -> bool:
@@ -177,7 +183,7 @@ class BusTrack:
 
     @property
     def gaps_total(self) -> int:
-        """Runs of fragments that were lost because the bus was away for too long."""
+        """Fragments that were lost because the bus was away for too long."""
         return self.fragments_lost
 
     def set_parameters(self, parameters: VideoParameters) -> None:
@@ -201,24 +207,33 @@ class BusTrack:
         """The storage service sees the gap in the capture times."""
 
     async def run(self) -> None:
-        """Send what waits, in order, until cancelled."""
-        while True:
-            await self._has_waiting.wait()
-            parameters, fragment = self._waiting[0]
-            try:
-                await self._send(parameters, fragment)
-            except VmsError as error:
-                self._error = error
-                await asyncio.sleep(_RETRY_S)
-                continue
-            self._error = None
-            self.fragments_sent += 1
-            # It may have been dropped for want of memory while it was under way.
-            if self._waiting and self._waiting[0][1] is fragment:
-                self._pop()
-            self._fragment_seq += 1
+        """Send what waits, in order, until cancelled; then what is left, if the bus takes it at once."""
+        try:
+            while True:
+                await self._has_waiting.wait()
+                try:
+                    await self._send_next()
+                except VmsError as error:
+                    self._error = error
+                    await asyncio.sleep(_RETRY_S)
+        finally:
+            self.flush()
+            with contextlib.suppress(VmsError, TimeoutError):
+                async with asyncio.timeout(_GOODBYE_S):
+                    while self._waiting:
+                        await self._send_next()
 
-    async def _send(self, parameters: VideoParameters, fragment: Fragment) -> None:
+    async def _send_next(self) -> None:
+        waiting = self._waiting[0]
+        await self._send(waiting)
+        self._error = None
+        self.fragments_sent += 1
+        # It may have been dropped for want of memory while it was under way.
+        if self._waiting and self._waiting[0] is waiting:
+            self._pop()
+
+    async def _send(self, waiting: _Waiting) -> None:
+        seq, parameters, fragment = waiting
         data = b"".join(unit.payload for unit in fragment.units)
         table = tuple(
             FragmentUnit(len(u.payload), u.pts_90k, u.dts_90k, u.capture_us, int(u.flags)) for u in fragment.units
@@ -228,7 +243,7 @@ class BusTrack:
             message = FragmentPart(
                 camera_id=self._camera_id,
                 session_id=self._session_id,
-                fragment_seq=self._fragment_seq,
+                fragment_seq=seq,
                 part=part,
                 parts=count,
                 container=self._container,
@@ -240,7 +255,7 @@ class BusTrack:
                 data=data[part * _PART_BYTES : (part + 1) * _PART_BYTES],
             )
             # The message id makes a retry after a lost acknowledgement harmless.
-            msg_id = f"{self._camera_id}:{self._session_id}:{self._fragment_seq}:{part}"
+            msg_id = f"{self._camera_id}:{self._session_id}:{seq}:{part}"
             await self._bus.publish_durable(
                 subjects.fragment(self._camera_id), encode(message), msg_id=msg_id, timeout_s=_ACK_TIMEOUT_S
             )
@@ -249,23 +264,34 @@ class BusTrack:
         if self._parameters is None:
             return
         if self._resume_at_keyframe:
-            if not fragment.flags & FrameFlag.KEYFRAME:
+            if not fragment.flags & _KEYFRAME:
                 self.fragments_lost += 1
                 return
-            fragment.flags |= FrameFlag.DISCONTINUITY
+            fragment.flags |= _DISCONTINUITY
             self._resume_at_keyframe = False
-        self._waiting.append((self._parameters, fragment))
+        self._waiting.append(_Waiting(self._next_seq, self._parameters, fragment))
+        self._next_seq += 1
         self._waiting_bytes += fragment_bytes(fragment)
         self._has_waiting.set()
         while self._waiting_bytes > self._max_bytes and self._waiting:
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """Lose the oldest fragment and those that cannot be decoded without it."""
+        self._error = VmsError(ErrorKind.UNAVAILABLE, "the bus is away for longer than memory can bridge")
+        self._pop()
+        self.fragments_lost += 1
+        while self._waiting:
+            fragment = self._waiting[0].fragment
+            if fragment.flags & _KEYFRAME:
+                fragment.flags |= _DISCONTINUITY
+                return
             self._pop()
             self.fragments_lost += 1
-            self._resume_at_keyframe = True
-            self._error = VmsError(ErrorKind.UNAVAILABLE, "the bus is away for longer than memory can bridge")
+        self._resume_at_keyframe = True
 
     def _pop(self) -> None:
-        _, fragment = self._waiting.popleft()
-        self._waiting_bytes -= fragment_bytes(fragment)
+        self._waiting_bytes -= fragment_bytes(self._waiting.popleft().fragment)
         if not self._waiting:
             self._has_waiting.clear()
 

@@ -41,11 +41,6 @@ class Clip:
         """How long output lags decoding at most: the capture of a frame is that much before its ``pts``."""
         return max(frame.pts - frame.dts for frame in self.frames)
 
-    @property
-    def frame_seconds(self) -> float:
-        """Mean time between frames."""
-        return float(self.duration * self.time_base / len(self.frames))
-
 
 def load_clip(path: Path) -> Clip:
     """Read the video of a file. Raises VmsError as `open_video`, INVALID when it is empty or over 256 MB."""

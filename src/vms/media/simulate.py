@@ -21,7 +21,7 @@ from vms.media.clip import load_clip
 from vms.media.codec import EncoderSettings
 from vms.media.rtsp.feed import FeedSubscription, FrameFeed, FrameSink, StreamDescription
 from vms.media.rtsp.server import RtspServer
-from vms.media.rtsp.server_session import ServerLimits, SessionStats
+from vms.media.rtsp.server_session import ServerLimits, ViewerStats
 from vms.media.rtsp.url import Credentials
 from vms.media.simulate_frames import PatternSource, TimedFrame, clip_frames, pattern_frames
 
@@ -89,7 +89,7 @@ async def run_simulator(
     *,
     clock: Clock = SystemClock(),  # noqa: B008 - stateless
     ready: Callable[[RtspServer], None] | None = None,
-    on_session_end: Callable[[SessionStats], None] | None = None,
+    on_session_end: Callable[[ViewerStats], None] | None = None,
 ) -> None:
     """Serve ``rtsp://host:port/cam0`` … until cancelled; ``ready`` is called with the listening server.
 

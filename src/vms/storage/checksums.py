@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from pathlib import Path
-from queue import Empty, Full, Queue
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Final, Self
 
@@ -22,7 +22,6 @@ QUEUE_LIMIT: Final = 10_000
 
 _CHUNK: Final = 1 << 20
 _NICE: Final = 19
-_POLL_S: Final = 0.5
 _LINE: Final = re.compile(r"^([0-9a-f]{64})  (\S+)$", re.ASCII)
 
 _log = get_logger("storage.checksums")
@@ -32,7 +31,8 @@ class ChecksumWriter:
     """Computes checksums of files handed to ``add``; what does not fit into the queue is done by the next reconcile."""
 
     def __init__(self, *, limit: int = QUEUE_LIMIT) -> None:
-        self._queue: Queue[Path] = Queue(limit)
+        self._limit = limit
+        self._queue: SimpleQueue[Path | None] = SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="storage-checksums", daemon=True)
         self.written_total = 0
@@ -47,6 +47,7 @@ class ChecksumWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping.set()
+        self._queue.put(None)
         self._thread.join()
 
     @property
@@ -56,20 +57,16 @@ class ChecksumWriter:
 
     def add(self, media_path: Path) -> None:
         """Queue a closed file."""
-        try:
-            self._queue.put_nowait(media_path)
-        except Full:
+        if self._queue.qsize() >= self._limit:
             self.dropped_total += 1
+        else:
+            self._queue.put(media_path)
 
     def _run(self) -> None:
         with contextlib.suppress(OSError):
             # On Linux this is the priority of this thread alone.
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        while not self._stopping.is_set():
-            try:
-                media_path = self._queue.get(timeout=_POLL_S)
-            except Empty:
-                continue
+        while (media_path := self._queue.get()) is not None and not self._stopping.is_set():
             try:
                 if write_checksum(media_path, stop=self._stopping):
                     self.written_total += 1

@@ -14,6 +14,7 @@ from vms.common.types import CameraId
 from vms.format import layout
 from vms.format.files import is_being_written, opened
 from vms.format.index import IndexView
+from vms.format.model import IndexRecord
 from vms.format.reader import SegmentReader
 from vms.storage.segments import SegmentFacts, segment_id
 
@@ -105,18 +106,18 @@ def media_files(root: Path, camera_id: CameraId, date: str) -> Iterator[PurePosi
         yield directory / name
 
 
-def last_wall_start_us(root: Path, camera_id: CameraId) -> int | None:
-    """Wall start of the newest fragment of a camera on a volume; None when there is none."""
+def last_record(root: Path, camera_id: CameraId) -> IndexRecord | None:
+    """The newest fragment of a camera on a volume; None when there is none."""
     for date in reversed(days(root, camera_id)):
-        starts = []
+        found = []
         for relative in media_files(root, camera_id, date):
             try:
                 index = IndexView.load(layout.index_path(root / relative))
-                starts += [index[-1].wall_start_us] if index else []
+                found += [index[-1]] if index else []
             except VmsError:
                 continue
-        if starts:
-            return max(starts)
+        if found:
+            return max(found, key=lambda record: record.wall_start_us)
     return None
 
 

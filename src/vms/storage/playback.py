@@ -6,6 +6,7 @@ import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -67,7 +68,7 @@ class Playback:
             try:
                 with SegmentReader.open(self._volumes.media_path(facts)) as reader:
                     numbers = reader.records.overlapping(span.start_us, span.end_us)
-                    records = reader.records[numbers.start : numbers.stop]
+                    records = list(islice(reader.records, numbers.start, numbers.stop))
                     files.append(PlaylistFile(facts.id, facts.container, reader.init_size, numbers.start, records))
             except VmsError as error:
                 if error.kind is not ErrorKind.NOT_FOUND:  # retention was faster
@@ -75,7 +76,7 @@ class Playback:
         return vod_playlist(files) if any(file.records for file in files) else None
 
     async def media(self, camera_id: CameraId, segment_id: str, container: Container) -> Representation:
-        """A media file as it is; of one that grows, its whole fragments. Raises VmsError: NOT_FOUND, CORRUPT, STORAGE."""
+        """A media file as it is; of one that grows, its whole fragments. Raises VmsError."""
         facts = await self._find(camera_id, segment_id)
         if facts.container is not container:
             raise VmsError(ErrorKind.NOT_FOUND, f"recording {segment_id} is {facts.container}, not {container}")
@@ -192,13 +193,13 @@ class Playback:
                         fd = -1
                     fd = await self._threads.run(_open, path)
                     current = path
-                end = offset + size
-                while offset < end:
-                    chunk = await self._threads.run(os.pread, fd, min(_CHUNK, end - offset), offset)
+                position, end = offset, offset + size
+                while position < end:
+                    chunk = await self._threads.run(os.pread, fd, min(_CHUNK, end - position), position)
                     if not chunk:
                         raise VmsError(ErrorKind.CORRUPT, f"{path} ends before byte {end}")
                     yield chunk
-                    offset += len(chunk)
+                    position += len(chunk)
         finally:
             if fd >= 0:
                 os.close(fd)

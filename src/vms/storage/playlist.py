@@ -6,6 +6,7 @@ A media segment holds whole groups of pictures, so that each can be decoded by i
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from vms.common.stream import Container, FrameFlag
@@ -44,17 +45,15 @@ class MediaSegment:
 
 def media_segments(records: Sequence[IndexRecord], first: int) -> Iterator[MediaSegment]:
     """Cut the fragments of a file into media segments of about four seconds, at keyframes and where time jumps."""
-    begin = 0
-    for number in range(1, len(records) + 1):
-        if number < len(records):
-            record = records[number]
-            if not record.flags & _DISCONTINUITY and (
-                not record.flags & _KEYFRAME
-                or record.media_start_90k - records[begin].media_start_90k < MIN_SEGMENT_90K
-            ):
-                continue
-        yield _media_segment(records, begin, number, first)
-        begin = number
+    begin = begin_90k = 0
+    for number, (_, media_start_90k, _, _, _, _, flags) in enumerate(records):
+        if number == 0:
+            begin_90k = media_start_90k
+        elif flags & _DISCONTINUITY or (flags & _KEYFRAME and media_start_90k - begin_90k >= MIN_SEGMENT_90K):
+            yield _media_segment(records, begin, number, first)
+            begin, begin_90k = number, media_start_90k
+    if records:
+        yield _media_segment(records, begin, len(records), first)
 
 
 def _media_segment(records: Sequence[IndexRecord], begin: int, end: int, first: int) -> MediaSegment:
@@ -113,4 +112,10 @@ def _map(file: PlaylistFile) -> str:
 
 def _date_time(wall_us: int) -> str:
     # Milliseconds: more digits than that confuse some players.
-    return datetime_from_us(wall_us).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    minute, rest_ms = divmod(wall_us // 1000, 60_000)
+    return f"{_minute_text(minute)}:{rest_ms // 1000:02}.{rest_ms % 1000:03}Z"
+
+
+@lru_cache(maxsize=256)
+def _minute_text(minute: int) -> str:
+    return datetime_from_us(minute * 60_000_000).strftime("%Y-%m-%dT%H:%M")

@@ -94,9 +94,8 @@ class Reconciler:
                 facts = await self._threads.run(self._read, root, volume, relative)
                 unreadable += facts is None
                 found += [facts] if facts is not None else []
-            if self._checksums is not None and not await self._threads.run(has_checksum, root / relative):
-                if row_id in closed or (found and found[-1].id == row_id and found[-1].closed):
-                    self._checksums.add(root / relative)
+            is_closed = row_id in closed or bool(found and found[-1].id == row_id and found[-1].closed)
+            await self._add_checksum(root / relative, is_closed=is_closed)
         if found:
             await self._repository.put(found, now_us=self._clock.now_us())
         return replace(
@@ -105,6 +104,10 @@ class Reconciler:
             added=report.added + len(found),
             unreadable=report.unreadable + unreadable,
         )
+
+    async def _add_checksum(self, media_path: Path, *, is_closed: bool) -> None:
+        if self._checksums is not None and is_closed and not await self._threads.run(has_checksum, media_path):
+            self._checksums.add(media_path)
 
     def _read(self, root: Path, volume: str, relative: PurePosixPath) -> SegmentFacts | None:
         try:

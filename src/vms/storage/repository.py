@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, and_, case, delete, distinct, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, func, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -80,7 +80,7 @@ class CatalogueRepository:
     async def cameras(self) -> list[CameraId]:
         """Every camera that has recordings."""
         async with reading(self._sessions) as session:
-            return [CameraId(name) for name in await session.scalars(select(distinct(Segment.camera_id)))]
+            return [CameraId(name) for name in await session.scalars(select(Segment.camera_id).distinct())]
 
     async def closed_before(self, camera_id: CameraId, end_us: int, *, limit: int) -> list[SegmentFacts]:
         """Closed files of a camera that ended before a time, oldest first."""

@@ -5,6 +5,7 @@ name of ours, which defeats DNS rebinding, and a request that changes something 
 """
 
 import ipaddress
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -144,3 +145,10 @@ def _host_name(host: str) -> str | None:
     if rest and not (rest[0] == ":" and rest[1:].isascii() and rest[1:].isdigit()):
         return None
     return name.lower().rstrip(".") or None
+
+
+def page_origins(policy: AccessPolicy, port: int) -> str:
+    """A regular expression of the origins under which this machine's own page is loaded from ``port``."""
+    names = [re.escape(name) for name in sorted(policy.names)]
+    address = r"[0-9.]+|\[[0-9a-fA-F:]+\]" if policy.any_address else r"127\.0\.0\.1|\[::1\]"
+    return rf"https?://(?:{'|'.join(names)}|{address}):{port}"

@@ -29,7 +29,7 @@ def test_a_delivery_tells_its_place_in_stream_and_consumer(reply: str) -> None:
     assert jetstream.pending(incoming) == 12
 
 
-@pytest.mark.parametrize("reply", ["", "_INBOX.a.b", "$JS.ACK.a.b.c", "$JS.NAK.s.c.1.1.1.1.1"])
+@pytest.mark.parametrize("reply", ["", "_INBOX.a.b", "$JS.ACK.a.b.c", "$JS.NAK.s.c.1.1.1.1.1", "$JS.ACK.s.c.1.x.1.1.1"])
 def test_another_message_is_no_delivery(reply: str) -> None:
     with pytest.raises(VmsError) as caught:
         jetstream.stream_sequence(delivery(reply))

@@ -177,6 +177,25 @@ async def test_what_is_no_longer_wanted_is_given_back() -> None:
     assert one.keeper.held == frozenset()
 
 
+async def test_a_renewal_that_gets_in_between_does_not_keep_a_lease_from_being_given_back() -> None:
+    class RenewedMeanwhile(FakeStore):
+        """The first look at the leases is followed by a renewal that was under way."""
+
+        async def entries(self) -> dict[str, KvEntry]:
+            seen = await super().entries()
+            if not one.keeper._wanted and seen["a"].revision == 1:
+                self._set("a", b"one")
+            return seen
+
+    store = RenewedMeanwhile()
+    one = Worker(store, "one")
+    one.keeper.want("a")
+    await one.keeper.run_round()
+    await one.keeper.release_all()
+    assert store.values == {}
+    assert one.keeper.held == frozenset()
+
+
 async def test_a_running_keeper_follows_new_wishes_at_once() -> None:
     store = FakeStore()
     one = Worker(store, "one")

@@ -110,7 +110,7 @@ async def test_a_server_that_stops_reading_does_not_hold_up_close(tmp_path: Path
         os.kill(pid, signal.SIGSTOP)
         try:
             filling = asyncio.create_task(_fill(session))
-            await until(lambda: writer.transport.get_write_buffer_size() > 1 << 20)
+            await until(lambda: writer.transport.get_write_buffer_size() > 1 << 16)
             async with asyncio.timeout(3):
                 await session.close()
             assert writer.transport.is_closing()

@@ -1,5 +1,7 @@
 import asyncio
 
+from tests.support.nats import until
+
 from vms.bus.link import Link, ignore
 from vms.bus.mailbox import Incoming
 from vms.bus.settings import BusSettings
@@ -12,9 +14,7 @@ def incoming(number: int, size: int = 1) -> Incoming:
 
 async def run_until_idle(subscription: Subscription) -> None:
     task = asyncio.create_task(subscription.run())
-    while subscription.pending:
-        await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await until(lambda: subscription.pending == 0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.recordings import (
     CAMERA,
-    PARAMS,
     START_US,
+    Encoded,
     assert_decodes_silently,
     decoded_frames,
     encoded,
@@ -47,6 +47,19 @@ def clip_of(paths: list[Path], start_s: float, end_s: float) -> Clip:
     finally:
         for reader in readers:
             reader.close()
+
+
+def with_parameter_sets(stream: Encoded) -> Encoded:
+    """The stream as cameras send it, with SPS and PPS before each keyframe; ffmpeg's parser wants them on a change."""
+    avcc = stream.params.codec_private
+    sps_end = 8 + int.from_bytes(avcc[6:8], "big")
+    pps_size = int.from_bytes(avcc[sps_end + 1 : sps_end + 3], "big")
+    sets = b"\0\0" + avcc[6:sps_end] + b"\0\0" + avcc[sps_end + 1 : sps_end + 3 + pps_size]
+    units = [
+        AccessUnit(u.seq, u.pts_90k, u.dts_90k, u.capture_us, u.flags, sets + u.payload if u.is_keyframe else u.payload)
+        for u in stream.units
+    ]
+    return Encoded(stream.params, units)
 
 
 def recorded(root: Path, parts: list[Fragment], container: Container, codec: VideoCodec, rotation_s: int) -> list[Path]:
@@ -104,7 +117,8 @@ def test_over_a_gap_the_last_frame_stays(tmp_path: Path, container: Container) -
 
 
 def test_files_of_different_parameters_have_a_sample_entry_each(tmp_path: Path) -> None:
-    small, large = encoded(VideoCodec.H264), encoded(VideoCodec.H264, frames=50, b_frames=0, size="320x180")
+    small = with_parameter_sets(encoded(VideoCodec.H264))
+    large = with_parameter_sets(encoded(VideoCodec.H264, frames=50, b_frames=0, size="320x180"))
     writer = RecordingWriter(tmp_path, CAMERA, container=Container.MP4)
     for part in split(small.units):
         writer.write(small.params, part, 0.0)
@@ -145,15 +159,17 @@ def test_parts_of_mp4_are_joined_where_nothing_is_left_out(tmp_path: Path) -> No
 
 def test_a_file_after_a_clock_step_back_follows_without_overlap(tmp_path: Path) -> None:
     writer = RecordingWriter(tmp_path, CAMERA, container=Container.MP4)
-    for seconds in (60, 61, 10):
-        writer.write(PARAMS, fragment(seconds, wall_us=START_US + seconds * 1_000_000), 0.0)
+    stream = encoded(VideoCodec.H264, b_frames=0)
+    for part, seconds in zip(split(stream.units), (60, 61, 10, 11), strict=True):
+        part.wall_us = START_US + seconds * 1_000_000
+        writer.write(stream.params, part, 0.0)
     writer.close()
     readers = [SegmentReader.open(path) for path in sorted(tmp_path.rglob("video_*"))]
     clip = build_clip([(r, range(len(r.records))) for r in readers], start_us=START_US, end_us=START_US + 10**9)
     for reader in readers:
         reader.close()
     dts, _ = ffprobe_times(save(clip, tmp_path / "clip.mp4"))
-    assert dts == pytest.approx([i * 0.04 for i in range(75)], abs=1e-4)
+    assert dts == pytest.approx([i * 0.04 for i in range(100)], abs=1e-4)
 
 
 @settings(max_examples=30, deadline=None)

@@ -118,6 +118,12 @@ def test_a_replacement_that_fails_leaves_the_old_content(tmp_path: Path, monkeyp
     assert path.read_bytes() == b"old"
 
 
+def test_a_temporary_name_tells_the_permanent_one() -> None:
+    path = Path("day", "video_10.mp4")
+    assert files.permanent_name(files.temporary_path(path).name) == "video_10.mp4"
+    assert files.permanent_name("video_10.mp4") is None
+
+
 def test_directories_are_made_with_all_above_them(tmp_path: Path) -> None:
     files.make_directory(tmp_path / "a" / "b" / "c")
     files.make_directory(tmp_path / "a" / "b" / "c")

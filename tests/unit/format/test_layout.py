@@ -63,7 +63,7 @@ def test_a_time_beyond_the_calendar_is_refused(wall_us: int) -> None:
 
 
 def test_a_number_is_never_used_twice_in_an_hour_whatever_the_container() -> None:
-    names = ["video_10.mp4", "index_10.vms-idx", "video_10_3.mkv", "index_11_9.vms-idx", "video_10_4.mp4.torn"]
+    names = ["video_10.mp4", "index_10.vms-idx", "video_10_3.mkv", "index_11_9.vms-idx", ".video_10_4.mp4.new"]
     assert next_number(names, 10) == 5
     assert next_number(names, 11) == 10
     assert next_number(names, 12) == 0

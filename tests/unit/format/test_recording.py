@@ -13,6 +13,7 @@ from tests.support.recordings import CAMERA, PARAMS, START_US, fragment, index_o
 from vms.common.errors import ErrorKind, VmsError
 from vms.common.stream import Container
 from vms.format.check import check
+from vms.format.files import lock_for_writing, opened
 from vms.format.index import IndexView
 from vms.format.layout import index_path
 from vms.format.model import (
@@ -253,6 +254,30 @@ def test_a_file_in_the_way_that_is_no_recording_is_left_alone(tmp_path: Path) ->
     assert events[0].path.name == "video_10_1.mp4"
 
 
+def test_what_a_crash_left_of_an_unborn_file_is_removed(tmp_path: Path) -> None:
+    directory = tmp_path / "cameras" / CAMERA / "2026-03-01"
+    directory.mkdir(parents=True)
+    for name in (".video_10.mp4.new", "index_10.vms-idx", ".index_09.vms-idx.new"):
+        (directory / name).write_bytes(b"torn")
+    target = writer(tmp_path)
+    write(target, fragment(0))
+    target.close()
+    assert sorted(p.name for p in directory.iterdir()) == ["index_10.vms-idx", "video_10.mp4"]
+    assert list(check(tmp_path)) == []
+
+
+def test_a_file_that_another_recorder_is_just_making_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "cameras" / CAMERA / "2026-03-01" / ".video_10.mp4.new"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with opened(path, os.O_RDWR) as fd:
+        assert lock_for_writing(fd)
+        target = writer(tmp_path)
+        write(target, fragment(0))
+        kill(target)
+        assert path.exists()
+
+
 def test_two_recorders_of_one_camera_never_share_a_file(tmp_path: Path) -> None:
     first, second = writer(tmp_path), writer(tmp_path)
     write(first, fragment(0))
@@ -304,6 +329,34 @@ def test_after_an_error_the_next_keyframe_goes_on_in_the_same_file(
     assert IndexView(index_of(path))[1].media_start_90k == 3 * 90_000
 
 
+def test_a_disk_that_stays_full_costs_no_repair_and_no_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.pwritev
+
+    def full(fd: int, buffers: Any, offset: int) -> int:
+        if offset + sum(map(len, buffers)) > os.fstat(fd).st_size:
+            raise OSError(errno.ENOSPC, "full")
+        return real(fd, buffers, offset)
+
+    def never(*_args: Any) -> None:
+        raise AssertionError("the file was in order")
+
+    target = writer(tmp_path)
+    write(target, fragment(0))
+    monkeypatch.setattr("vms.format.recording.repair", never)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", full)
+        for number in range(1, 4):
+            with pytest.raises(VmsError, match="disk is full"):
+                write(target, fragment(number))
+        for number in range(3600, 3603):
+            with pytest.raises(VmsError, match="disk is full"):
+                write(target, fragment(number))
+    write(target, fragment(3603))
+    target.close()
+    assert payloads(tmp_path) == sent([fragment(0), fragment(3603)])
+    assert list(check(tmp_path)) == []
+
+
 def test_an_error_that_even_truncation_meets_is_repaired_by_the_next_write(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,7 +381,7 @@ def test_an_error_that_even_truncation_meets_is_repaired_by_the_next_write(
 
 
 def test_events_before_an_error_are_told_with_the_next_success(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_args: Any) -> int:
+    def full(*_args: Any, **_options: Any) -> None:
         raise OSError(errno.ENOSPC, "full")
 
     target = writer(tmp_path)
@@ -368,7 +421,7 @@ def test_the_media_is_synced_before_the_index_and_no_more_often_than_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     synced: list[str] = []
-    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(Path(os.readlink(f"/proc/self/fd/{fd}")).name))
+    monkeypatch.setattr(os, "fdatasync", lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink().name))
     target = writer(tmp_path)
     target.write(PARAMS, fragment(0), 100.0)
     synced.clear()

@@ -167,6 +167,7 @@ form.addEventListener("submit", (event) => { event.preventDefault(); submit("add
 
 // --- player ---------------------------------------------------------------------------------------
 
+// Its crossorigin attribute matters: Chromium refuses byte ranges of HLS media from another port without CORS.
 const video = element("video");
 const player = element("player");
 const message = element("player-message");

@@ -167,7 +167,7 @@ class InterleavedReceiver(UnitAssembly):
         report = self._report
         return ReceptionState(
             ssrc=self._key & 0xFFFFFFFF,
-            highest_sequence=self._cycles << 16 | (self._expected - 1) & 0xFFFF,
+            highest_sequence=(self._cycles << 16) + self._expected - 1,
             lost_total=self.lost_packets,
             lost_fraction=lost / (packets + lost) if packets + lost else 0.0,
             last_middle_ntp=report.middle_ntp if report else 0,

@@ -9,9 +9,9 @@ _HEADER = Struct(">BBHI")
 
 
 def ntp_time(wall_us: int) -> int:
-    """Wall time as a 64-bit NTP timestamp (RFC 3550 §4), rounded to the nearest unit so that it reads back exactly."""
+    """Wall time as a 64-bit NTP timestamp (RFC 3550 §4), rounded up: so it reads back exactly, truncated or not."""
     seconds, micros = divmod(wall_us, 1_000_000)
-    return (seconds + _NTP_EPOCH_SECONDS << 32) + ((micros << 32) + 500_000) // 1_000_000
+    return (seconds + _NTP_EPOCH_SECONDS << 32) + ((micros << 32) + 999_999) // 1_000_000
 
 
 def sender_report(*, ssrc: int, wall_us: int, rtp_timestamp: int, packets: int, octets: int, cname: str) -> bytes:

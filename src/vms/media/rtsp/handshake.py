@@ -1,4 +1,4 @@
-"""The handshake of a session over a connection: from OPTIONS until PLAY is sent, redirects and closed doors included."""
+"""The handshake of a session: connect, talk until PLAY is sent, follow redirects, come back through a closed door."""
 
 import asyncio
 import socket

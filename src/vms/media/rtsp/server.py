@@ -19,7 +19,7 @@ from vms.media.rtsp.feed import StreamSource
 from vms.media.rtsp.frame_writer import FrameWriter
 from vms.media.rtsp.server_auth import DigestVerifier
 from vms.media.rtsp.server_core import ServerCore, refusal
-from vms.media.rtsp.server_session import ServerLimits, ServerSession, SessionStats
+from vms.media.rtsp.server_session import ServerLimits, ServerSession, ViewerStats
 from vms.media.rtsp.url import Credentials
 
 _LOG = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class RtspServer:
         limits: ServerLimits = ServerLimits(),  # noqa: B008 - immutable
         credentials: Credentials | None = None,
         clock: Clock = SystemClock(),  # noqa: B008 - stateless
-        on_session_end: Callable[[SessionStats], None] | None = None,
+        on_session_end: Callable[[ViewerStats], None] | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -79,7 +79,7 @@ class RtspServer:
                 session.close()
             self._sessions.clear()
 
-    def sessions(self) -> list[SessionStats]:
+    def sessions(self) -> list[ViewerStats]:
         """The viewers of this moment."""
         return [session.stats() for session in self._sessions if session.playing]
 
@@ -137,6 +137,8 @@ class RtspServer:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65_535:
+        raise VmsError(ErrorKind.INVALID, f"{port} is not a port: use 1 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
@@ -146,8 +148,6 @@ def _listen(host: str, port: int) -> socket.socket:
             raise VmsError(ErrorKind.CONFLICT, message) from None
         kind = ErrorKind.FORBIDDEN if error.errno == errno.EACCES else ErrorKind.INVALID
         raise VmsError(kind, f"cannot listen on {host}:{port}: {error.strerror}") from None
-    except OverflowError:
-        raise VmsError(ErrorKind.INVALID, f"{port} is not a port: use 1 to 65535") from None
     listener.setblocking(False)
     return listener
 

@@ -38,7 +38,7 @@ class ServerLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class SessionStats:
+class ViewerStats:
     """What one viewer was sent; ``first_index`` and ``last_index`` count the stream's frames, None before the first."""
 
     path: str
@@ -94,12 +94,14 @@ class ServerSession:
                 await self._perform(action)
 
     def frame(self, frame: Frame) -> None:
-        """Send a frame of the feed, and the mapping of its clock before the first one."""
-        writer = self.writer
+        """Send a frame of the feed."""
         if self._mapping_due and frame.keyframe:
+            # A receiver that takes the report before the first frame has the right time from the start. One that learns
+            # the source from its first packet ignores it: the next check, a second later, tells it again.
             self._mapping_due = False
             self._send_report(frame)
-        if writer.frame(frame) and writer.frames == self._limits.frames_per_session:
+            self._report_at = 0.0
+        if self.writer.frame(frame) and self.writer.frames == self._limits.frames_per_session:
             self.end()
 
     def end(self) -> None:
@@ -128,10 +130,10 @@ class ServerSession:
         elif now >= self._report_at and self.writer.last_frame is not None:
             self._send_report(self.writer.last_frame)
 
-    def stats(self) -> SessionStats:
+    def stats(self) -> ViewerStats:
         """What was sent so far."""
         writer = self.writer
-        return SessionStats(
+        return ViewerStats(
             path=self._path,
             peer=self.peer,
             first_index=writer.first_index,
@@ -141,7 +143,7 @@ class ServerSession:
             unsent_bytes=writer.queued_bytes,
         )
 
-    def close(self) -> SessionStats:
+    def close(self) -> ViewerStats:
         """Let go of everything."""
         self._unsubscribe()
         stats = self.stats()

@@ -26,6 +26,7 @@ def test_ntp_time_reads_back_to_the_same_microsecond(wall_us: int) -> None:
     assert stamp < 2**64 or wall_us > 2_085_978_496_000_000  # NTP era 1 starts in 2036
     seconds = (stamp >> 32) - 2_208_988_800
     assert seconds * 1_000_000 + round((stamp & 0xFFFFFFFF) * 1_000_000 / 2**32) == wall_us
+    assert seconds * 1_000_000 + ((stamp & 0xFFFFFFFF) * 1_000_000 >> 32) == wall_us
 
 
 @given(st.text("abc@.", min_size=1, max_size=20), st.integers(0, 2**40), st.integers(0, 2**40))

@@ -11,7 +11,7 @@ from vms.common.stream import VideoCodec, VideoParameters
 from vms.media import h265
 from vms.media.rtsp.feed import StreamDescription
 from vms.media.rtsp.message import Response, parse_message
-from vms.media.rtsp.sdp import parse
+from vms.media.rtsp.sdp import parse_sdp
 from vms.media.rtsp.server_auth import DigestVerifier
 from vms.media.rtsp.server_core import (
     Action,
@@ -96,7 +96,9 @@ def test_describe_answers_with_a_description_that_our_own_parser_reads() -> None
     assert f"a=fmtp:96 packetization-mode=1;profile-level-id=42C028;sprop-parameter-sets={sets}\r\n" in text
     assert "a=rtpmap:96 H264/90000\r\n" in text
     assert text.endswith("a=control:trackID=0\r\n")
-    assert parse(reply.body) is not None
+    video = parse_sdp(reply.body).video
+    assert (video.codec, video.payload_type, video.control) == (VideoCodec.H264, 96, "trackID=0")
+    assert list(video.parameter_sets) == [SPS, PPS]
 
 
 def test_h265_is_described_with_its_three_parameter_sets() -> None:
