@@ -10,6 +10,7 @@ from tests.support.recordings import CAMERA, PARAMS, START_US, unit
 
 from vms.bus.client import Bus
 from vms.bus.kv import KvChange, KvOperation
+from vms.bus.outbox import Outbox
 from vms.bus.subscription import BusMessage
 from vms.common.camera import CameraConfig
 from vms.common.clock import Clock
@@ -164,6 +165,10 @@ class FakeOutbox:
 
     def put(self, subject: str, payload: bytes, msg_id: str, *, droppable: bool = False) -> None:
         self.sent.append((subject, payload, msg_id, droppable))
+
+    def as_outbox(self) -> Outbox:
+        """This, for the type checker."""
+        return cast("Outbox", self)
 
 
 class FakeBucket:

@@ -40,11 +40,14 @@ def test_a_lease_makes_frames_wanted_until_it_ends_and_is_renewed_by_asking_agai
     live, _, clock = made()
     live.open(GopRequest(lease_s=5), ring)
     clock.advance(4.9)
+    live.expire()
     assert live.wanted
     live.open(GopRequest(lease_s=5), ring)
     clock.advance(4.9)
+    live.expire()
     assert live.wanted
     clock.advance(0.1)
+    live.expire()
     assert not live.wanted
 
 
@@ -52,6 +55,7 @@ def test_no_consumer_gets_a_longer_lease_than_ten_seconds(ring: FrameRing) -> No
     live, _, clock = made()
     live.open(GopRequest(lease_s=1e9), ring)
     clock.advance(10)
+    live.expire()
     assert not live.wanted
 
 

@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import pytest
+from tests.support.recordings import CAMERA, START_US, fragment
+from tests.support.storage import storage_app
+
+from vms.common.errors import ErrorKind, VmsError
+from vms.storage.segments import Span
+
+SPAN = Span(START_US, START_US + 10_000_000)
+
+
+async def test_a_clip_is_built_once_for_all_the_ranges_that_a_player_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vms.storage import playback
+
+    built: list[object] = []
+    build = playback.build_clip
+    monkeypatch.setattr(playback, "build_clip", lambda *a, **k: built.append(a) or build(*a, **k))
+    async with storage_app(tmp_path) as app:
+        writer = await app.record([fragment(0)], close=False)
+        first = await app.storage.playback.clip(CAMERA, SPAN)
+        again = await app.storage.playback.clip(CAMERA, SPAN)
+        assert (len(built), first.etag) == (1, again.etag)
+        await app.announce(writer.write(*_next_fragment(), 0.0))
+        longer = await app.storage.playback.clip(CAMERA, SPAN)
+        assert len(built) == 2
+        assert longer.size > first.size
+        writer.close()
+
+
+async def test_a_span_is_whole_whichever_pieces_of_it_are_read(tmp_path: Path) -> None:
+    async with storage_app(tmp_path) as app:
+        await app.record([fragment(number, size=900) for number in range(3)])
+        found = await app.storage.playback.clip(CAMERA, SPAN)
+        whole = b"".join([chunk async for chunk in found.read(0, found.size)])
+        assert len(whole) == found.size
+        for start, end in ((0, 1), (found.size - 1, found.size), (700, 5000), (1, found.size - 1)):
+            assert b"".join([chunk async for chunk in found.read(start, end)]) == whole[start:end]
+
+
+async def test_nothing_recorded_is_not_found(tmp_path: Path) -> None:
+    async with storage_app(tmp_path) as app:
+        for ask in (app.storage.playback.playlist(CAMERA, SPAN), app.storage.playback.clip(CAMERA, SPAN)):
+            with pytest.raises(VmsError) as caught:
+                await ask
+            assert caught.value.kind is ErrorKind.NOT_FOUND
+
+
+def _next_fragment():  # noqa: ANN202 - what RecordingWriter.write takes
+    from tests.support.recordings import PARAMS
+
+    return PARAMS, fragment(1)
