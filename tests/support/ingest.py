@@ -224,6 +224,7 @@ class FakeBus:
         self.published: list[tuple[str, bytes]] = []
         self.stored: list[tuple[str, bytes, str | None]] = []
         self.failures: list[VmsError | None] = []
+        self.loses_acknowledgements = False  # then what fails has been stored all the same
         self.buckets: dict[str, FakeBucket] = {}
         self.services: dict[str, Callable[[BusMessage], AsyncIterator[bytes]]] = {}
         self.registrations: list[FakeRegistration] = []
@@ -246,10 +247,11 @@ class FakeBus:
         if self.away:
             raise AWAY
         failure = self.failures.pop(0) if self.failures else None
+        is_new = msg_id is None or msg_id not in {stored for _, _, stored in self.stored}
+        if is_new and (failure is None or self.loses_acknowledgements):
+            self.stored.append((subject, payload, msg_id))
         if failure is not None:
             raise failure
-        if msg_id is None or msg_id not in {stored for _, _, stored in self.stored}:
-            self.stored.append((subject, payload, msg_id))
         return len(self.stored)
 
     def kv(self, bucket: str) -> FakeBucket:

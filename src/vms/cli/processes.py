@@ -11,7 +11,8 @@ from vms.common.clock import Clock
 from vms.common.supervise import Backoff, BackoffPolicy
 from vms.telemetry.logging import get_logger
 
-_POLICY = BackoffPolicy(first_s=0.1, limit_s=10.0, healthy_after_s=10.0)
+# The limit is low because footage is lost while the recorder waits; a start costs half a second of CPU.
+_POLICY = BackoffPolicy(first_s=0.1, limit_s=2.0, healthy_after_s=10.0)
 _log = get_logger("vms.up")
 
 

@@ -89,6 +89,7 @@ class CameraSession:
         self._seq = 0
         self._fresh = True  # no frame of this connection has been taken yet
         self._online_at: float | None = None
+        self._was_recording = False
         self._log = get_logger("vms.ingest.session").bind(camera_id=config.id)
 
     @property
@@ -122,6 +123,10 @@ class CameraSession:
         self._sample()
         self._live.expire()
         self._set(self._state.checked(self._problem(), self._clock.now_us()))
+        if self.is_recording != self._was_recording:
+            # Begins a moment after the state changed, and who added the camera waits for it.
+            self._was_recording = not self._was_recording
+            self._on_change(self)
 
     def status(self) -> CameraStatus:
         """What the rest of the system is told."""

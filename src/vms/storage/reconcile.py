@@ -72,7 +72,7 @@ class Reconciler:
         report = ReconcileReport()
         for volume in self._volumes.names:
             if not await self._threads.run(self._volumes.is_mounted, volume):
-                _log.warning("volume is not there", volume=volume)
+                _log.info("no recordings on this volume, or it is not mounted", volume=volume)
                 continue
             root = self._volumes.root(volume)
             for camera_id in await self._threads.run(camera_directories, root):

@@ -21,10 +21,9 @@ def test_a_cursor_comes_back_from_its_text_which_is_safe_in_urls(position: int, 
 def test_any_other_text_is_a_cursor_or_refused(text: str) -> None:
     try:
         cursor = decode_cursor(text)
-    except VmsError as error:
-        assert error.message.startswith("cursor: ")
-    else:
-        assert abs(cursor.position) < 2**63
+    except VmsError:
+        return
+    assert abs(cursor.position) < 2**63
 
 
 @pytest.mark.parametrize("text", ["", "!", "MTIz", "Og", encode_cursor(Cursor(2**63, "a"))])

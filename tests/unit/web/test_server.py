@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import signal
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
@@ -38,7 +39,7 @@ async def test_a_download_that_never_ends_does_not_keep_the_service_from_stoppin
 
     @app.get("/endless")
     async def endless() -> StreamingResponse:
-        async def chunks():  # type: ignore[no-untyped-def] # noqa: ANN202 - an endless body
+        async def chunks() -> AsyncIterator[bytes]:
             while True:
                 yield b"x"
                 await asyncio.sleep(0.01)

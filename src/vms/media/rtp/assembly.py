@@ -65,14 +65,6 @@ class UnitAssembly:
         if self._nals > MAX_UNIT_NALS:
             raise VmsError(ErrorKind.PROTOCOL, f"the camera sends frames of more than {MAX_UNIT_NALS} NAL units")
 
-    def _take_payload(self) -> bytes:
-        """The unit as one bytes object. What comes next belongs to another."""
-        payload = b"".join(self._parts)
-        if len(payload) > MAX_UNIT_BYTES:
-            raise unit_too_large()
-        self._discard()
-        return payload
-
     def _discard(self) -> None:
         self._parts.clear()
         self._kinds = 0

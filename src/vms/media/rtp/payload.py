@@ -22,10 +22,10 @@ class H264Receiver(InterleavedReceiver):
         if kind == 28 and end - start > 2:
             fragment = buffer[start + 1]
             word = indicator << 8 | fragment & 0x1F
-            if fragment & 0x80:
-                self._open_fragments(indicator & 0xE0 | fragment & 0x1F, word, bytes(self._view[start + 2 : end]))
-            elif word == self._fragment_word:
+            if word == self._fragment_word and not fragment & 0x80:
                 self._parts.append(bytes(self._view[start + 2 : end]))
+            elif fragment & 0x80:
+                self._open_fragments(indicator & 0xE0 | fragment & 0x1F, word, bytes(self._view[start + 2 : end]))
             else:
                 self._drop_fragments()
                 self._corrupt = True

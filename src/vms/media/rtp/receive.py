@@ -51,6 +51,7 @@ class InterleavedReceiver(UnitAssembly):
     ) -> None:
         super().__init__()
         self._builder = builder
+        self._add = builder.add
         self._on_message = on_message
         self._rtp_channel, self._rtcp_channel = channels
         self._plain = 0x8000 | payload_type  # version 2, no padding, extension, CSRC or marker
@@ -206,7 +207,12 @@ class InterleavedReceiver(UnitAssembly):
         if gap and self._fragment_at >= 0:
             self._drop_fragments()
         if key != self._key:
-            self._begin_timestamp(key, arrival_us, gap=gap)
+            if gap or self._kinds or self._fragment_at >= 0:
+                self._end_unit_before(gap=gap)
+            self._marked = False
+            self._key = key
+            self._arrival_us = arrival_us
+            self._unit_began = self.bytes
         elif gap:
             self._corrupt = True
         elif self._marked:
@@ -272,8 +278,8 @@ class InterleavedReceiver(UnitAssembly):
         self._restart = -1
         self._report = None
 
-    def _begin_timestamp(self, key: int, arrival_us: int, *, gap: bool) -> None:
-        """The first packet of a timestamp. Ends the unit in progress, if it has a picture and no marker ended it."""
+    def _end_unit_before(self, *, gap: bool) -> None:
+        """Another timestamp begins: end the unit in progress, if it has a picture and no marker ended it."""
         if self._fragment_at >= 0:
             self._drop_fragments()
         if self._kinds & self._picture_kinds:
@@ -285,10 +291,6 @@ class InterleavedReceiver(UnitAssembly):
         # Without a picture, parameter sets that came under a timestamp of their own stay and go with the next one.
         if gap:
             self._corrupt = True
-        self._marked = False
-        self._key = key
-        self._arrival_us = arrival_us
-        self._unit_began = self.bytes
 
     @abstractmethod
     def _payload(self, start: int, end: int) -> None:
@@ -298,11 +300,18 @@ class InterleavedReceiver(UnitAssembly):
 
     def _emit(self) -> None:
         """Hand on the unit in progress."""
+        parts = self._parts
+        payload = b"".join(parts)
+        if len(payload) > MAX_UNIT_BYTES:
+            raise unit_too_large()
         kinds, corrupt, new_source = self._kinds, self._corrupt, self._new_source
-        self._new_source = False
-        timestamp = self._key >> 32
-        payload = self._take_payload()
-        self._builder.add(payload, kinds, timestamp, self._arrival_us, corrupt=corrupt, new_source=new_source)
+        # As _discard does, without the call: this runs for every frame.
+        parts.clear()
+        self._kinds = self._nals = 0
+        self._corrupt = self._new_source = False
+        self._fragment_at = self._fragment_word = -1
+        self._run_step = FAR
+        self._add(payload, kinds, self._key >> 32, self._arrival_us, corrupt, new_source)
 
     def _control(self, packet: bytes, arrival_us: int) -> None:
         """An RTCP packet."""

@@ -91,7 +91,7 @@ class UnitBuilder:
         return self._clock
 
     def add(
-        self, payload: bytes, kinds: int, timestamp: int, arrival_us: int, *, corrupt: bool, new_source: bool
+        self, payload: bytes, kinds: int, timestamp: int, arrival_us: int, corrupt: bool = False, new_source: bool = False
     ) -> None:
         """Take one picture.
 
