@@ -76,7 +76,10 @@ def assert_whole(product: Product, camera_ids: Sequence[str]) -> int:
 def catalogue_mismatch(product: Product, camera_ids: Sequence[str]) -> str | None:
     """A file on disk that the API's list does not show as it is, or a row without a file; the open file may lag."""
     for camera_id in camera_ids:
-        rows = {str(row["path"]): row for row in product.recordings(camera_id)}
+        reply = product.get(f"{product.api_url}/api/v1/recordings/{camera_id}", limit="1000")
+        if not reply.is_success:
+            return reply.text
+        rows = {str(row["path"]): row for row in reply.json()["items"]}
         files = product.media_files(camera_id)
         on_disk = {str(path.relative_to(product.data_dir)): path for path in files}
         if rows.keys() != on_disk.keys():

@@ -70,8 +70,8 @@ class Product:
     """``with Product(directory) as product``: running and ready inside, and gone behind, whatever happened.
 
     ``settings`` are environment variables such as ``{"VMS_INGEST__ROTATION_S": 20}``. Data lies in
-    ``directory/data``; entered again with the same directory it goes on with what is there, on the same ports if the
-    same object is used.
+    ``directory/data``. The same object entered again goes on with it, on the same ports. ``demo``: as its option, None
+    for neither of both.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Product:
         directory: Path,
         *arguments: object,
         settings: Mapping[str, object] | None = None,
-        demo: bool = False,
+        demo: bool | None = False,
         ready_timeout_s: float = 60,
     ) -> None:
         self.directory = directory
@@ -115,8 +115,9 @@ class Product:
         """Start it; ready when this returns."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lines.clear()
+        demo = [] if self._demo is None else ["--demo" if self._demo else "--no-demo"]
         self._process = subprocess.Popen(
-            vms_command("up", "--data-dir", self.data_dir, "--demo" if self._demo else "--no-demo", *self._arguments),
+            vms_command("up", "--data-dir", self.data_dir, *demo, *self._arguments),
             env=self.environment,
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
@@ -138,11 +139,15 @@ class Product:
 
     def stop(self, sig: int = signal.SIGINT, timeout_s: float = 15) -> float:
         """Ctrl-C; returns how many seconds it took until ``vms up`` had ended."""
+        os.kill(self.pid, sig)
+        return self.wait_end(timeout_s)
+
+    def wait_end(self, timeout_s: float = 15) -> float:
+        """Return when ``vms up`` has ended, and how long that took; somebody has asked it to."""
         process = self._process
         assert process is not None
         assert self._reader is not None
         begin = time.monotonic()
-        process.send_signal(sig)
         try:
             self.exit_code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -264,6 +269,13 @@ class Product:
         reply = httpx.request(method, f"{self.api_url}{path}", json=body, timeout=15, trust_env=False)
         assert reply.is_success, f"{method} {path}: {reply.status_code} {reply.text}"
         return reply.json() if reply.content else None
+
+    def answers(self, url: str) -> bool:
+        """Whether a service answers at all."""
+        try:
+            return self.get(f"{url}/health").is_success
+        except httpx.TransportError:
+            return False
 
     def get(self, url: str, **query: str) -> httpx.Response:
         """Any reply of any service."""

@@ -11,7 +11,7 @@ from vms.cli import client
 from vms.cli.processes import ProcessSpec, python_module
 
 _FILE: Final = "demo.json"
-_COUNT: Final = 2
+_IDS: Final = frozenset({"demo-1", "demo-2"})
 _PREFERRED_PORT: Final = 9554
 
 
@@ -42,24 +42,31 @@ def remembered(data_dir: Path) -> DemoCameras | None:
     return cameras if cameras.ids and _free(cameras.port) else None
 
 
-def ensure(api: str, data_dir: Path, wanted: bool | None, running: DemoCameras | None) -> DemoCameras | None:
-    """Create the demo cameras where they are wanted, and forget them where somebody removed them.
+def choose(api: str, data_dir: Path, wanted: bool | None, running: DemoCameras | None) -> DemoCameras | None:
+    """The demo cameras to serve, if any; forgets them where somebody removed them.
 
     ``wanted``: True always, False never, None only while no camera is configured; then those that are left go on.
     """
-    cameras = {str(camera["id"]): camera for camera in client.pages(f"{api}/api/v1/cameras")}
-    mine = {f"demo-{n + 1}" for n in range(_COUNT)}
-    if wanted is False or (wanted is None and not mine & cameras.keys() and cameras):
+    existing = _cameras(api)
+    if wanted is False or (wanted is None and not _IDS & existing.keys() and existing):
         (data_dir / _FILE).unlink(missing_ok=True)
         return None
-    demo = running or DemoCameras(port=_choose_port(), ids=tuple(sorted(mine)))
-    may_create = wanted is True or not cameras
+    return running or DemoCameras(port=_choose_port(), ids=tuple(sorted(_IDS)))
+
+
+def register(api: str, data_dir: Path, wanted: bool | None, demo: DemoCameras) -> None:
+    """Create the demo cameras where they are wanted, and point those that are left at the port that is served now."""
+    existing = _cameras(api)
+    may_create = wanted is True or not existing
     for camera_id, url in zip(demo.ids, demo.urls(), strict=True):
-        if may_create or camera_id in cameras:
-            _point(api, cameras.get(camera_id), camera_id, url)
+        if may_create or camera_id in existing:
+            _point(api, existing.get(camera_id), camera_id, url)
     with contextlib.suppress(OSError):  # a full disk: the next start asks the API again, and takes a moment longer
         (data_dir / _FILE).write_text(json.dumps({"port": demo.port, "ids": demo.ids}))
-    return demo
+
+
+def _cameras(api: str) -> dict[str, dict[str, Any]]:
+    return {str(camera["id"]): camera for camera in client.pages(f"{api}/api/v1/cameras")}
 
 
 def _point(api: str, existing: dict[str, Any] | None, camera_id: str, url: str) -> None:

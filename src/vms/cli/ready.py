@@ -1,6 +1,7 @@
 """Wait until services answer."""
 
 import asyncio
+import contextlib
 import http.client
 import urllib.error
 from collections.abc import Mapping
@@ -29,6 +30,20 @@ async def wait_ready(urls: Mapping[str, str]) -> None:
         raise VmsError(
             ErrorKind.UNAVAILABLE, f"{names} did not start within {_TIMEOUT_S:.0f} s: see the messages above"
         ) from None
+
+
+async def wait_listening(host: str, port: int, timeout_s: float = 10.0) -> bool:
+    """Whether something accepts connections there before the time is over."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                with contextlib.suppress(OSError):
+                    _, writer = await asyncio.open_connection(host, port)
+                    writer.close()
+                    return True
+                await asyncio.sleep(_INTERVAL_S)
+    except TimeoutError:
+        return False
 
 
 def _answers(url: str) -> bool:

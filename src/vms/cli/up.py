@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -16,7 +16,7 @@ import typer
 from vms.cli import demo
 from vms.cli.options import ConfigOption, DataDirOption, sources
 from vms.cli.processes import ProcessSpec, SupervisedProcess, python_module
-from vms.cli.ready import wait_ready
+from vms.cli.ready import wait_listening, wait_ready
 from vms.common.clock import Clock, SystemClock
 from vms.common.errors import ErrorKind, VmsError
 from vms.common.lockfile import hold_lock
@@ -96,12 +96,14 @@ async def _run(plan: _Plan, clock: Clock) -> None:
     # Recording first: ingest needs neither bus nor API to go on with the cameras that it knows.
     recorders = _Group(clock)
     others = _Group(clock)
+    simulator = _Group(clock)
     async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(simulator.stop)  # last, or its cameras would be reported as lost
         stack.push_async_callback(others.stop)
         stack.push_async_callback(recorders.stop)
         demo_cameras = demo.remembered(plan.settings.data_dir) if plan.demo is not False else None
         if demo_cameras is not None:
-            recorders.start(demo_cameras.spec())
+            simulator.start(demo_cameras.spec())
         recorders.start(plan.spec("ingest"))
         await stack.enter_async_context(_bus(plan))
         # Pushed again so that services stop before the bus that they say goodbye on.
@@ -109,24 +111,32 @@ async def _run(plan: _Plan, clock: Clock) -> None:
         stack.push_async_callback(recorders.stop)
         others.start(plan.spec("api"))
         others.start(plan.spec("storage"))
-        await _announce(plan, stop, recorders, demo_cameras)
+        await _unless(stop, _announce(plan, simulator, demo_cameras))
         await stop.wait()
         _log.info("stopping")
 
 
-async def _announce(plan: _Plan, stop: asyncio.Event, recorders: "_Group", known: "demo.DemoCameras | None") -> None:
-    """Wait until everything answers, set up demo cameras if they are wanted, and print where things are."""
-    ready = asyncio.ensure_future(wait_ready({name: plan.url(name) for name in _SERVICES}))
-    stopped = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({ready, stopped}, return_when=asyncio.FIRST_COMPLETED)
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> None:
+    """Do ``work``; leave off as soon as ``stop`` is set."""
+    working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()
-    if not ready.done():
-        ready.cancel()
-        return
-    ready.result()
-    cameras = await asyncio.to_thread(demo.ensure, plan.url("api"), plan.settings.data_dir, plan.demo, known)
-    if cameras is not None and known is None:
-        recorders.start(cameras.spec())
+    if working.done():
+        working.result()
+    working.cancel()
+
+
+async def _announce(plan: _Plan, simulator: "_Group", known: "demo.DemoCameras | None") -> None:
+    """Wait until everything answers, set up demo cameras if they are wanted, and print where things are."""
+    await wait_ready({name: plan.url(name) for name in _SERVICES})
+    api, data_dir = plan.url("api"), plan.settings.data_dir
+    cameras = await asyncio.to_thread(demo.choose, api, data_dir, plan.demo, known)
+    if cameras is not None:
+        if known is None:
+            # Before ingest hears of them: a newcomer's first lines are not to be about cameras that do not answer.
+            simulator.start(cameras.spec())
+            await wait_listening("127.0.0.1", cameras.port)
+        await asyncio.to_thread(demo.register, api, data_dir, plan.demo, cameras)
     print(
         f"\n  VMS Enterprise is running. Ctrl-C stops it.\n\n"
         f"    Web page      {plan.url('api')}/\n"

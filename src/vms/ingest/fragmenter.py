@@ -6,10 +6,10 @@ from vms.common.stream import AccessUnit, FrameFlag
 from vms.format.model import Fragment
 
 # Plain integers: an IntFlag operation costs a microsecond, and these run for every frame.
-_KEYFRAME: Final = int(FrameFlag.KEYFRAME)
 _DISCONTINUITY: Final = int(FrameFlag.DISCONTINUITY)
-_CORRUPT: Final = int(FrameFlag.CORRUPT)
-_MOTION: Final = int(FrameFlag.MOTION)
+_KEYFRAME: Final = int(FrameFlag.KEYFRAME)
+_CUTS: Final = _KEYFRAME | _DISCONTINUITY  # a frame with one of these begins a fragment
+_MARKS: Final = int(FrameFlag.CORRUPT) | int(FrameFlag.MOTION)  # a fragment has these if one of its frames has
 
 _DEFAULT_FRAME_90K: Final = 3600  # 25 fps, for a stream of which only one frame is known
 _NONE: Final[tuple[Fragment, ...]] = ()
@@ -29,43 +29,48 @@ class Fragmenter:
         self._max_bytes = max_bytes
         self._units: list[AccessUnit] = []
         self._bytes = 0
-        self._interval_90k = _DEFAULT_FRAME_90K
+        self._first_dts_90k = 0  # of the fragment in progress
         self._last_dts_90k: int | None = None
+        self._interval_90k = _DEFAULT_FRAME_90K
 
     def add(self, unit: AccessUnit) -> tuple[Fragment, ...]:
         """Take the next frame in decode order; returns the fragments that are complete now (none, one or two)."""
+        dts_90k, flags = unit.dts_90k, unit.flags
         done = _NONE
-        if unit.flags & _DISCONTINUITY:
+        if flags & _DISCONTINUITY:
             if self._units:
                 done = (self._cut(self._estimated_end_90k()),)
         else:
             if self._last_dts_90k is not None:
-                self._interval_90k = max(unit.dts_90k - self._last_dts_90k, 1)
-            if self._units and (unit.flags & _KEYFRAME or self._is_too_late(unit)):
-                done = (self._cut(unit.dts_90k),)
-        self._last_dts_90k = unit.dts_90k
-        self._units.append(unit)
+                self._interval_90k = dts_90k - self._last_dts_90k or 1  # decode times never decrease
+            # Too late for the fragment in progress: the camera paused.
+            if self._units and (
+                flags & _KEYFRAME or dts_90k + self._interval_90k - self._first_dts_90k > self._limit_90k
+            ):
+                done = (self._cut(dts_90k),)
+        self._last_dts_90k = dts_90k
+        units = self._units
+        if not units:
+            self._first_dts_90k = dts_90k
+        units.append(unit)
         self._bytes += len(unit.payload)
-        end_90k = self._estimated_end_90k()
-        if end_90k + self._interval_90k - self._units[0].dts_90k > self._limit_90k or self._bytes > self._max_bytes:
-            done = (*done, self._cut(end_90k))
+        # One more frame like this one would end two intervals from here.
+        if dts_90k + 2 * self._interval_90k - self._first_dts_90k > self._limit_90k or self._bytes > self._max_bytes:
+            done = (*done, self._cut(self._estimated_end_90k()))
         return done
 
     def flush(self) -> Fragment | None:
         """What is there, when the stream ends or its parameters change."""
         return self._cut(self._estimated_end_90k()) if self._units else None
 
-    def _is_too_late(self, unit: AccessUnit) -> bool:
-        return unit.dts_90k + self._interval_90k - self._units[0].dts_90k > self._limit_90k
-
     def _estimated_end_90k(self) -> int:
         return self._units[-1].dts_90k + min(self._interval_90k, self._limit_90k)
 
     def _cut(self, end_90k: int) -> Fragment:
         units = self._units
-        flags = units[0].flags & (_KEYFRAME | _DISCONTINUITY)
+        flags = units[0].flags & _CUTS
         for unit in units:
-            flags |= unit.flags & (_CORRUPT | _MOTION)
+            flags |= unit.flags & _MARKS
         self._units = []
         self._bytes = 0
         return Fragment(

@@ -14,7 +14,6 @@ from vms.common.camera import CameraConfig
 from vms.common.types import CameraId
 from vms.ingest.cameras import CameraManager
 from vms.ingest.desired import load_desired, save_desired
-from vms.ingest.session import CameraSession
 from vms.ingest.sessions import SessionFactory
 from vms.proto import subjects
 
@@ -385,6 +384,6 @@ def test_the_manager_ends_with_every_session_ended(scene: Scene) -> None:
         await settle()
         await cancelled(desk.task)
         assert len([line for line in desk.happened() if line.startswith("-")]) == 10
-        assert list(cast("Iterable[CameraSession]", desk.manager.sessions)) == []
+        assert list(desk.manager.sessions) == []
 
     run_virtual(scenario())

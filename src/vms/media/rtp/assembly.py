@@ -13,6 +13,17 @@ FAR: Final = 1 << 62  # a packet size that no buffer holds: no run of middle fra
 class UnitAssembly:
     """What is kept of one access unit until it is complete. The receive loop inherits it to save a call per packet."""
 
+    # Slots all the way down: with more than 30 attributes CPython gives up its fast instance dictionaries.
+    __slots__ = (
+        "_corrupt",
+        "_fragment_at",
+        "_fragment_word",
+        "_kinds",
+        "_nals",
+        "_parts",
+        "_run_step",
+    )
+
     # Bytes of payload header of a fragment; set by the payload format.
     _fragment_header = 0
 
@@ -27,7 +38,9 @@ class UnitAssembly:
 
     def _whole(self, nal: bytes, kind: int) -> None:
         """A NAL unit in one piece."""
-        self._count_nal()
+        self._nals = nals = self._nals + 1
+        if nals > MAX_UNIT_NALS:
+            raise _too_many_nals()
         self._kinds |= 1 << kind
         self._parts.append(len(nal).to_bytes(4, "big"))
         self._parts.append(nal)
@@ -36,7 +49,9 @@ class UnitAssembly:
         """First fragment of a NAL unit; ``header`` is its header, ``word`` the payload header of middle fragments."""
         if self._fragment_at >= 0:
             self._drop_fragments()
-        self._count_nal()
+        self._nals = nals = self._nals + 1
+        if nals > MAX_UNIT_NALS:
+            raise _too_many_nals()
         self._fragment_at = len(self._parts)
         self._fragment_word = word
         # The length goes in front once it is known.
@@ -60,10 +75,19 @@ class UnitAssembly:
             self._run_step = FAR
             self._corrupt = True
 
-    def _count_nal(self) -> None:
-        self._nals += 1
-        if self._nals > MAX_UNIT_NALS:
-            raise VmsError(ErrorKind.PROTOCOL, f"the camera sends frames of more than {MAX_UNIT_NALS} NAL units")
+    def _take_payload(self) -> bytes:
+        """The unit as one bytes object. What comes next belongs to another."""
+        parts = self._parts
+        payload = b"".join(parts)
+        if len(payload) > MAX_UNIT_BYTES:
+            raise unit_too_large()
+        # As _discard does, without a call per frame.
+        parts.clear()
+        self._kinds = self._nals = 0
+        self._corrupt = False
+        self._fragment_at = self._fragment_word = -1
+        self._run_step = FAR
+        return payload
 
     def _discard(self) -> None:
         self._parts.clear()
@@ -72,6 +96,10 @@ class UnitAssembly:
         self._corrupt = False
         self._fragment_at = self._fragment_word = -1
         self._run_step = FAR
+
+
+def _too_many_nals() -> VmsError:
+    return VmsError(ErrorKind.PROTOCOL, f"the camera sends frames of more than {MAX_UNIT_NALS} NAL units")
 
 
 def unit_too_large() -> VmsError:

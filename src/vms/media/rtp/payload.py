@@ -12,7 +12,10 @@ from vms.media.rtsp.message import Request, Response
 class H264Receiver(InterleavedReceiver):
     """Payload format of RFC 6184, single NAL unit and non-interleaved mode."""
 
+    __slots__ = ()
+
     _fragment_header = 2
+    _kind_mask = 0x1F
     _picture_kinds = 0x3E
 
     def _payload(self, start: int, end: int) -> None:
@@ -57,7 +60,10 @@ class H264Receiver(InterleavedReceiver):
 class H265Receiver(InterleavedReceiver):
     """Payload format of RFC 7798, without decoding order numbers."""
 
+    __slots__ = ()
+
     _fragment_header = 3
+    _kind_mask = 0x3F
     _picture_kinds = 0xFFFFFFFF
 
     def _payload(self, start: int, end: int) -> None:

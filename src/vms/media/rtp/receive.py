@@ -27,6 +27,9 @@ _DOLLAR: Final = 0x24
 # every slice, and the first frame is a keyframe that must not be cut up.
 _LEARNING_UNITS: Final = 2
 _MAX_MISORDER: Final = 100  # RFC 3550 §A.1
+_FIRST: Final = struct.Struct(">Q")  # '$', channel, length, flags and payload type, sequence number
+_MARKER: Final = 1 << 23
+_TAIL_MASK: Final = ~(0xFFFF << 32 | _MARKER)  # of those, what the last packet of a run has in common with the others
 _RTP: Final = struct.Struct(">HHQ")  # flags and payload type, sequence number, timestamp and SSRC
 # What a unit in progress may have cost in bytes received, headers included, before it is refused.
 _MAX_RECEIVED_BYTES: Final = MAX_UNIT_BYTES * 5 // 4
@@ -38,8 +41,45 @@ class InterleavedReceiver(UnitAssembly):
     Text messages between the packets go to ``on_message``. Subclasses know the payload format.
     """
 
+    __slots__ = (
+        "_add",
+        "_arrival_us",
+        "_buffer",
+        "_builder",
+        "_cycles",
+        "_end",
+        "_expected",
+        "_key",
+        "_learning",
+        "_marked",
+        "_marker_per_slice",
+        "_new_source",
+        "_on_message",
+        "_plain",
+        "_report",
+        "_report_us",
+        "_reported",
+        "_restart",
+        "_rtcp_channel",
+        "_rtp_channel",
+        "_run_head",
+        "_run_magic",
+        "_run_next",
+        "_run_split",
+        "_tail_head",
+        "_tail_size",
+        "_unit_began",
+        "_view",
+        "bytes",
+        "ignored_packets",
+        "lost_packets",
+        "packets",
+    )
+
     # NAL unit types that hold picture data, as bits.
     _picture_kinds = 0
+    # Bits of a fragment's payload header that hold the NAL unit type.
+    _kind_mask = 0
 
     def __init__(
         self,
@@ -65,6 +105,8 @@ class InterleavedReceiver(UnitAssembly):
         self._run_next = -1  # first eight bytes of the next packet of the run: '$' to sequence number
         self._run_head = b""  # what follows in all packets of the run: timestamp, SSRC, payload header
         self._run_split = _run_splitter(0, 0)
+        self._tail_head = b""  # the same of the last fragment of the NAL unit
+        self._tail_size = 0  # bytes before its data
         # The stream
         self._key = -1  # timestamp and SSRC
         self._expected = -1  # next sequence number
@@ -98,22 +140,35 @@ class InterleavedReceiver(UnitAssembly):
         end = self._end + count
         step, run_next = self._run_step, self._run_next
         while True:
-            if end - position >= step:
-                append = self._parts.append
-                start, head = run_next, self._run_head
-                stop = position + (end - position) // step * step
-                for magic, same, data in self._run_split(view[position:stop]):
-                    if magic != run_next or same != head:
-                        break
-                    append(data)
-                    run_next += 1  # the sequence number stands last; where it wraps the run ends
-                if run_next != start:
-                    position += (run_next - start) * step
-                    self.packets += run_next - start
-                    self._run_next = run_next
-                    self._expected = run_next & 0xFFFF
-                    if not self._expected:
-                        self._cycles += 1
+            if step is not FAR:
+                if end - position >= step:
+                    append = self._parts.append
+                    start, head = run_next, self._run_head
+                    stop = position + (end - position) // step * step
+                    for magic, same, data in self._run_split(view[position:stop]):
+                        if magic != run_next or same != head:
+                            break
+                        append(data)
+                        run_next += 1  # the sequence number stands last; where it wraps the run ends
+                    if run_next != start:
+                        position += (run_next - start) * step
+                        self.packets += run_next - start
+                        self._run_next = run_next
+                        self._expected = run_next & 0xFFFF
+                        if not self._expected:
+                            self._cycles += 1
+                if end - position > self._tail_size:
+                    # What follows a run is most often the last fragment, with which the frame ends.
+                    (first,) = _FIRST.unpack_from(buffer, position)
+                    following = position + 4 + (first >> 32 & 0xFFFF)
+                    if (
+                        not (first ^ run_next) & _TAIL_MASK
+                        and position + self._tail_size < following <= end
+                        and view[position + 8 : position + self._tail_size] == self._tail_head
+                    ):
+                        self._tail(first, bytes(view[position + self._tail_size : following]))
+                        position, step = following, FAR
+                        continue
             if end - position < 4:
                 break
             if buffer[position] != _DOLLAR:
@@ -232,10 +287,27 @@ class InterleavedReceiver(UnitAssembly):
             return
         size = end - start
         header_bytes = self._fragment_header
+        word = self._fragment_word
+        same = bytes(self._view[start + 4 : payload])
         self._run_step = 4 + size
         self._run_next = self._run_magic | size << 32 | self._expected
-        self._run_head = bytes(self._view[start + 4 : payload]) + self._fragment_word.to_bytes(header_bytes, "big")
+        self._run_head = same + word.to_bytes(header_bytes, "big")
         self._run_split = _run_splitter(8 + header_bytes, size - 12 - header_bytes)
+        self._tail_head = same + (word | 0x40).to_bytes(header_bytes, "big")
+        self._tail_size = 16 + header_bytes
+
+    def _tail(self, first: int, data: bytes) -> None:
+        """The last fragment of the run's NAL unit; ``first`` are the first eight bytes of its packet."""
+        self.packets += 1
+        self._expected = expected = (self._expected + 1) & 0xFFFF
+        if not expected:
+            self._cycles += 1
+        self._parts.append(data)
+        self._close_fragments(self._fragment_word & self._kind_mask)
+        if first & _MARKER and self._kinds & self._picture_kinds:
+            self._marked = True
+            if not self._learning and not self._marker_per_slice:
+                self._emit()
 
     def _unusual_header(self, start: int, end: int) -> tuple[int, int]:
         """Payload bounds of a packet with padding, extension or contributing sources (RFC 3550 §5.1, §5.3.1)."""
@@ -300,18 +372,9 @@ class InterleavedReceiver(UnitAssembly):
 
     def _emit(self) -> None:
         """Hand on the unit in progress."""
-        parts = self._parts
-        payload = b"".join(parts)
-        if len(payload) > MAX_UNIT_BYTES:
-            raise unit_too_large()
         kinds, corrupt, new_source = self._kinds, self._corrupt, self._new_source
-        # As _discard does, without the call: this runs for every frame.
-        parts.clear()
-        self._kinds = self._nals = 0
-        self._corrupt = self._new_source = False
-        self._fragment_at = self._fragment_word = -1
-        self._run_step = FAR
-        self._add(payload, kinds, self._key >> 32, self._arrival_us, corrupt, new_source)
+        self._new_source = False
+        self._add(self._take_payload(), kinds, self._key >> 32, self._arrival_us, corrupt, new_source)
 
     def _control(self, packet: bytes, arrival_us: int) -> None:
         """An RTCP packet."""

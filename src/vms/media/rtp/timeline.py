@@ -46,11 +46,17 @@ class Timeline:
         self._pending: list[int] = []  # sorted: the PTS that are not a DTS yet, ``reorder_frames`` of them
         self._recent: deque[int] = deque(maxlen=MAX_REORDER)
 
-    def advance(self, timestamp: int, arrival_us: int, *, keyframe: bool, new_source: bool) -> tuple[int, int, bool]:
+    def advance(
+        self,
+        timestamp: int,
+        arrival_us: int,
+        keyframe: int = 0,
+        new_source: bool = False,  # noqa: FBT001, FBT002 - once per frame
+    ) -> tuple[int, int, bool]:
         """PTS and DTS of the next unit, and whether its time does not follow from the unit before.
 
-        ``timestamp`` is its RTP timestamp, ``arrival_us`` when its first packet came; ``new_source`` says that another
-        clock counts from here on (a new SSRC).
+        ``timestamp`` is its RTP timestamp, ``arrival_us`` when its first packet came; ``keyframe`` is not 0 for one;
+        ``new_source`` says that another clock counts from here on (a new SSRC).
         """
         discontinuity = False
         if not self._started:

@@ -42,11 +42,11 @@ class UnitBuilder:
         "_is_h264",
         "_keyframe_mask",
         "_last_idr_us",
+        "_notable",
         "_on_parameters",
         "_on_unit",
         "_parameter_mask",
         "_parameters",
-        "_seq",
         "_skip_rasl",
         "_store",
         "_timeline",
@@ -68,6 +68,8 @@ class UnitBuilder:
         self._is_h264 = codec is VideoCodec.H264
         self._keyframe_mask = _H264_IDR if self._is_h264 else _H265_IRAP
         self._parameter_mask = _H264_PARAMETERS if self._is_h264 else _H265_PARAMETERS
+        # Nine in ten units have none of these and take the short way.
+        self._notable = self._keyframe_mask | self._parameter_mask | (_H264_SEI if self._is_h264 else 0)
         self._on_parameters = on_parameters
         self._on_unit = on_unit
         self._store = ParameterStore(codec)
@@ -75,7 +77,6 @@ class UnitBuilder:
         self._parameters: VideoParameters | None = None
         self._timeline = Timeline()
         self._clock = CaptureClock()
-        self._seq = 0
         self._skip_rasl = False
         self._last_idr_us: int | None = None
         self._waiting_since_us: int | None = None
@@ -91,7 +92,13 @@ class UnitBuilder:
         return self._clock
 
     def add(
-        self, payload: bytes, kinds: int, timestamp: int, arrival_us: int, corrupt: bool = False, new_source: bool = False
+        self,
+        payload: bytes,
+        kinds: int,
+        timestamp: int,
+        arrival_us: int,
+        corrupt: bool = False,  # noqa: FBT001, FBT002 - hot: keywords cost
+        new_source: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         """Take one picture.
 
@@ -100,43 +107,44 @@ class UnitBuilder:
         that the SSRC is not that of the unit before. Raises VmsError(TIMEOUT) after a minute without use.
         """
         self.last_unit_us = arrival_us
-        if kinds & self._parameter_mask:
-            self._store.update(split_lengths(payload))
-        keyframe = bool(kinds & self._keyframe_mask)
-        if keyframe:
-            self._last_idr_us = arrival_us
-            self._skip_rasl = bool(kinds & _H265_CRA) and not self._is_h264 and (self._parameters is None or new_source)
-        elif self._is_h264:
-            keyframe = bool(kinds & _H264_SEI) and self._is_recovery_point(payload, arrival_us)
+        flags = 0
+        if kinds & self._notable and self._is_keyframe(payload, kinds, arrival_us, new_source):
+            flags = _KEYFRAME
+            self._apply_parameters()
+            self.keyframes += 1
         elif self._skip_rasl and kinds & _H265_RASL:
             # Leading pictures of the first CRA refer to frames before it, which nobody has (H.265 §3.111).
             self.units_skipped += 1
             return
-        if keyframe:
-            self._apply_parameters()
-            self.keyframes += 1
         if self._parameters is None:
             self._wait(arrival_us)
             return
-        pts, dts, broken = self._timeline.advance(timestamp, arrival_us, keyframe=keyframe, new_source=new_source)
+        pts, dts, broken = self._timeline.advance(timestamp, arrival_us, flags, new_source)
         if broken:
             self._clock.restart()
         capture_us, stepped = self._clock.capture_us(pts, arrival_us)
-        flags = _KEYFRAME if keyframe else 0
         if broken or stepped:
             flags |= _DISCONTINUITY
         if corrupt:
             flags |= _CORRUPT
             self.corrupt_units += 1
-        self.units += 1
-        seq = self._seq
-        self._seq = seq + 1
-        self._on_unit(AccessUnit(seq, pts, dts, capture_us, flags, payload))
+        self.units = seq = self.units + 1
+        self._on_unit(AccessUnit(seq - 1, pts, dts, capture_us, flags, payload))
 
     def sender_report(self, report: SenderReport, arrival_us: int) -> None:
         """Take the camera's statement of its clock. Reports without wall time (NTP 0) say nothing."""
         if self.units and report.ntp_us > 0:
             self._clock.sender_report(report.ntp_us, self._timeline.unwrap(report.rtp_timestamp), arrival_us)
+
+    def _is_keyframe(self, payload: bytes, kinds: int, arrival_us: int, new_source: int) -> bool:
+        """Look closer at a unit with parameter sets, with a NAL unit of a keyframe, or with SEI."""
+        if kinds & self._parameter_mask:
+            self._store.update(split_lengths(payload))
+        if kinds & self._keyframe_mask:
+            self._last_idr_us = arrival_us
+            self._skip_rasl = bool(kinds & _H265_CRA) and not self._is_h264 and (self._parameters is None or new_source)
+            return True
+        return self._is_h264 and bool(kinds & _H264_SEI) and self._is_recovery_point(payload, arrival_us)
 
     def _apply_parameters(self) -> None:
         found = self._store.take_change()
