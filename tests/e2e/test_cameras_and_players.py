@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -163,7 +164,7 @@ def test_ffprobe_counts_the_frames_that_were_sent_with_increasing_times(site: Si
     per_file = [decode_times(media) for media in recorded.files]
     assert sum(map(len, per_file)) == recorded.frames
     for times in per_file:
-        assert all(earlier < later for earlier, later in zip(times, times[1:], strict=False))
+        assert all(earlier < later for earlier, later in pairwise(times))
     if len(per_file) == 1:  # unless an hour ended meanwhile
         expected = (per_file[0][-1] - per_file[0][0]) * recorded.fps + 1
         assert abs(recorded.frames - expected) <= 1
@@ -176,7 +177,7 @@ def test_ffprobe_counts_the_frames_that_were_sent_with_increasing_times(site: Si
 def test_a_file_is_readable_while_it_is_being_written(site: Site, name: str) -> None:
     times = site.while_open[name]
     assert len(times) >= (RECORD_S - 4) * site.recorded[name].fps
-    assert all(earlier < later for earlier, later in zip(times, times[1:], strict=False))
+    assert all(earlier < later for earlier, later in pairwise(times))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -298,7 +299,7 @@ NATIVE_PLAYER = """async ([playlist]) => {
 
 
 class _PlayerPage(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - the base class's name
+    def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/html")
         self.end_headers()

@@ -100,11 +100,10 @@ def _with_neighbours(sources: Sources) -> Sources:
     """API and storage each name the other's port; a port that is configured once holds for both."""
     values = {key: dict(value) if isinstance(value, Mapping) else value for key, value in sources.values.items()}
     for service, neighbour in (("api", "storage"), ("storage", "api")):
-        port = (values.get(neighbour) or {}).get("port")
-        if port is not None:
-            section = values.setdefault(service, {}) or {}
-            section.setdefault(f"{neighbour}_port", port)
-            values[service] = section
+        section, other = values.get(service) or {}, values.get(neighbour) or {}
+        # What is not a mapping is refused, by its name, when its section is read.
+        if isinstance(section, Mapping) and isinstance(other, Mapping) and other.get("port") is not None:
+            values[service] = {f"{neighbour}_port": other["port"], **section}
     return replace(sources, values=values)
 
 

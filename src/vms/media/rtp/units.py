@@ -142,7 +142,7 @@ class UnitBuilder:
             self._store.update(split_lengths(payload))
         if kinds & self._keyframe_mask:
             self._last_idr_us = arrival_us
-            self._skip_rasl = bool(kinds & _H265_CRA) and not self._is_h264 and (self._parameters is None or new_source)
+            self._skip_rasl = bool(kinds & _H265_CRA and not self._is_h264 and (self._parameters is None or new_source))
             return True
         return self._is_h264 and bool(kinds & _H264_SEI) and self._is_recovery_point(payload, arrival_us)
 
