@@ -1,6 +1,6 @@
 """A frame's whole way through ingest except the kernel: receive, unit, ring, fragment; against the bare receive loop.
 
-    python benchmarks/frame_path.py [--cameras 60] [--seconds 6] [--json]
+    python -m benchmarks.frame_path [--cameras 60] [--seconds 6] [--json]
 
 Many cameras take turns, as they do on a tick, so that caches are as cold as in the service. The disk is not there: the
 volume takes jobs and forgets them. Every camera's frames are counted, and its fragments must hold them all.
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from rtp_receive import FPS, BareLoop, make_bursts, make_frames
+from benchmarks.rtp_receive import FPS, BareLoop, make_bursts, make_frames
 
 from vms.common.camera import CameraConfig
 from vms.common.clock import ManualClock

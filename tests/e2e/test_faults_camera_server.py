@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_cameras_record_again_within_5_s_of_their_server_and_other_cameras_lose_
             dying.start()
             back_us.append(now_us())
             online_s += _wait_online(product, affected)
-            wait_for(lambda number=number: _counted(product, affected, number), 15, "reconnects are counted")
+            wait_for(partial(_counted, product, affected, number), 15, "reconnects are counted")
             _assert_untouched(_statuses(product, others))
         after = rss_mb(ingest), open_files(ingest)
     figure(f"{_ROUNDS} times, {_DYING} cameras: online and recording in the API {spread(online_s)} after it was back")

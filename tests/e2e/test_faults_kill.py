@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -63,18 +64,20 @@ def _kill_ingest(product: Product, ids: list[str], rng: random.Random) -> Kill:
     kill = Kill(now_us(), {})
     began = time.monotonic()
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: _has_ended(pid), 5, "ingest ends")
+    wait_for(partial(_has_ended, pid), 5, "ingest ends")
     kill.recorded_until_us = {camera_id: _recorded_until_us(product, camera_id) for camera_id in ids}
     assert time.monotonic() - began < _DEAD_S, "the machine is too busy to see the files as the kill left them"
-    for camera_id in ids:
-        before = kill.recorded_until_us[camera_id]
-        wait_for(
-            lambda camera_id=camera_id, before=before: _recorded_until_us(product, camera_id) > max(before, kill.at_us),
-            30,
-            f"{camera_id} records again",
-        )
+    wait_for(partial(_all_record_again, product, kill), 30, "all cameras record again")
     kill.resumed_s = time.monotonic() - began
     return kill
+
+
+def _all_record_again(product: Product, kill: Kill) -> bool:
+    """Whether each camera has a fragment on disk that was taken after the kill."""
+    return all(
+        _recorded_until_us(product, camera_id) > max(before_us, kill.at_us)
+        for camera_id, before_us in kill.recorded_until_us.items()
+    )
 
 
 def _has_ended(pid: int) -> bool:

@@ -107,8 +107,10 @@ class KvBucket:
     async def watch(self) -> AsyncGenerator[KvChange]:
         """Every key with its value, SNAPSHOT_END, then changes as they come; for ever.
 
-        After a reconnection it starts again in the same way: values are reported once more, keys that went meanwhile as
-        DELETE before SNAPSHOT_END. Close it (``contextlib.aclosing``) when leaving the loop early.
+        Keys that somebody deleted are reported as DELETE with a revision, also before SNAPSHOT_END: whoever kept a copy
+        of the bucket learns that they are really gone. After a reconnection it starts again in the same way; keys that
+        are not there any more, and that nobody is known to have deleted, come as DELETE without a revision (0): the
+        server may have lost its data. Close it (``contextlib.aclosing``) when leaving the loop early.
         """
         known: set[str] = set()
         while True:
@@ -121,8 +123,6 @@ class KvBucket:
                         known.add(change.key)
                         seen.add(change.key)
                     elif change.operation is KvOperation.DELETE:
-                        if change.key not in known:
-                            continue
                         known.discard(change.key)
                     elif in_snapshot:
                         in_snapshot = False

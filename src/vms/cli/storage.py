@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from vms.cli import services
 from vms.cli.options import ConfigOption, DataDirOption, JsonOption, sources
 from vms.cli.output import print_rows
 from vms.cli.service_process import database_url_of
 from vms.common.volumes import VolumeSettings, configured_volumes
 
 app = typer.Typer(help="Run the storage service alone; or check and rebuild what is on disk.")
+app.callback(invoke_without_command=True)(services.storage)
 
 RepairOption = Annotated[bool, typer.Option("--repair", help="Mend what can be mended; nothing is deleted.")]
 

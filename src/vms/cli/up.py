@@ -32,6 +32,7 @@ from vms.common.volumes import configured_volumes
 from vms.telemetry.logging import configure_logging, get_logger
 
 _log = get_logger("vms.up")
+_HEAD_START_S: Final = 1.0
 _SERVICES: Final = ("ingest", "storage", "api")
 
 
@@ -109,6 +110,9 @@ async def _run(plan: _Plan, clock: Clock) -> None:
         # Pushed again so that services stop before the bus that they say goodbye on.
         stack.push_async_callback(others.stop)
         stack.push_async_callback(recorders.stop)
+        if demo_cameras is not None:
+            # Two more interpreters that load frameworks would keep recorder and simulator from the processor.
+            await _unless(stop, asyncio.sleep(_HEAD_START_S))
         others.start(plan.spec("api"))
         others.start(plan.spec("storage"))
         await _unless(stop, _announce(plan, simulator, demo_cameras))

@@ -35,7 +35,9 @@ class CameraPolicies:
         if change.operation is KvOperation.SNAPSHOT_END:
             self.loaded = True
         elif change.operation is KvOperation.DELETE:
-            self._cameras.pop(change.key, None)
+            # Without a revision nobody deleted it: the bus lost it, and the camera's own retention stays in force.
+            if change.revision:
+                self._cameras.pop(change.key, None)
         else:
             try:
                 config = decode(CameraConfig, change.value)

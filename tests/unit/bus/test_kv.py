@@ -76,13 +76,24 @@ async def test_a_watch_reports_what_is_there_then_its_end_then_changes(tmp_path:
             assert await take(changes, 2) == [(KvOperation.PUT, "a", b"1"), END]
             await kv.put("b", b"2")
             await kv.delete("a")
-            await kv.delete("never-there")
             await kv.put("b", b"3")
             assert await take(changes, 3) == [
                 (KvOperation.PUT, "b", b"2"),
                 (KvOperation.DELETE, "a", b""),
                 (KvOperation.PUT, "b", b"3"),
             ]
+
+
+async def test_a_watch_that_comes_later_hears_what_was_deleted_with_its_revision(tmp_path: Path) -> None:
+    async with NatsServer(tmp_path) as server, connected_bus(server) as bus:
+        kv = bus.kv(subjects.CAMERAS_BUCKET)
+        await kv.put("a", b"1")
+        await kv.delete("a")
+        async with contextlib.aclosing(kv.watch()) as changes:
+            first = await anext(changes)
+            assert (first.operation, first.key) == (KvOperation.DELETE, "a")
+            assert first.revision > 0
+            assert await take(changes, 1) == [END]
 
 
 async def test_a_bucket_that_is_deleted_and_made_again_is_reported_as_it_is_now(

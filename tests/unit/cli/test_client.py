@@ -62,9 +62,7 @@ def test_only_http_is_spoken(url: str) -> None:
     assert failure("GET", url).kind is ErrorKind.INVALID
 
 
-@pytest.mark.parametrize(
-    "url", ["http://", "http://a b/", "http://host:port/", "http://a..b/", "http://127.0.0.1:1/a b"]
-)
+@pytest.mark.parametrize("url", ["http://", "http://a b/", "http://host:port/", "http://a..b/", "http://h/a b"])
 def test_an_address_that_is_none_is_told_in_one_line(url: str) -> None:
     assert failure("GET", url).kind is ErrorKind.UNREACHABLE
 

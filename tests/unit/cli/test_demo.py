@@ -71,7 +71,7 @@ def test_they_are_served_where_they_are_wanted_and_forgotten_elsewhere(
     wanted: bool | None,
     is_served: bool,
     web: WebStub,
-    tmp_path: Path,  # noqa: FBT001
+    tmp_path: Path,
 ) -> None:
     (tmp_path / "demo.json").write_text(json.dumps({"port": free_port(), "ids": IDS}))
     configured(web, *(camera(name) for name in existing))
@@ -102,10 +102,10 @@ def test_a_full_disk_costs_only_the_memory(web: WebStub, tmp_path: Path) -> None
     assert len(changes(web)) == 2
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"port": "x", "ids": []}', '{"port": 1, "ids": 5}', '{"port": 70000, "ids": ["a"]}', "\xff"],
-)
+DAMAGED = ["", "[]", "{}", '{"port": "x", "ids": []}', '{"port": 1, "ids": 5}', '{"port": 70000, "ids": ["a"]}', "\xff"]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_memory_is_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "demo.json").write_text(text, encoding="latin-1")
     assert demo.remembered(tmp_path) is None

@@ -8,13 +8,10 @@ from vms.cli.output import print_rows
 
 
 def test_a_table_has_the_named_columns_and_a_dash_for_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [{"a_b": 1, "c": 2.25, "other": "x"}, {"a_b": None}]
+    rows: list[dict[str, object]] = [{"a_b": 1, "c": 2.25, "other": "x"}, {"a_b": None}]
     print_rows(rows, ("a_b", "c"), as_json=False, empty="none")
-    assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
-        ["a", "b", "c"],
-        ["1", "2.2"],
-        ["-", "-"],
-    ]
+    shown = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert shown == [["a", "b", "c"], ["1", "2.2"], ["-", "-"]]
 
 
 def test_json_holds_everything(capsys: pytest.CaptureFixture[str]) -> None:

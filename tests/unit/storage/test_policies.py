@@ -20,7 +20,7 @@ def test_days_are_known_once_the_whole_bucket_was_seen() -> None:
 
 def test_a_removed_camera_falls_back_to_the_default() -> None:
     policies = CameraPolicies(default_days=30)
-    for change in (put("a", 7), KvChange(KvOperation.SNAPSHOT_END), KvChange(KvOperation.DELETE, "a")):
+    for change in (put("a", 7), KvChange(KvOperation.SNAPSHOT_END), KvChange(KvOperation.DELETE, "a", revision=3)):
         policies.update(change)
     assert policies.retention().days == {}
     assert policies.retention().cutoff_us("a", 31 * 86_400_000_000) == 86_400_000_000
@@ -42,3 +42,10 @@ def test_the_volume_is_the_cameras_own_or_the_default() -> None:
     policies = CameraPolicies(default_days=30)
     policies.update(put("a", 7, "fast"))
     assert (policies.volume_of("a"), policies.volume_of("b")) == ("fast", "main")
+
+
+def test_a_camera_that_the_bus_lost_keeps_its_retention() -> None:
+    policies = CameraPolicies(default_days=30)
+    for change in (put("a", 365), KvChange(KvOperation.DELETE, "a"), KvChange(KvOperation.SNAPSHOT_END)):
+        policies.update(change)
+    assert policies.retention().days == {"a": 365}

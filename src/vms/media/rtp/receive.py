@@ -255,6 +255,8 @@ class InterleavedReceiver(UnitAssembly):
             if not self._accept(sequence):
                 return
             gap = self._expected >= 0
+            if not gap:
+                self._begin_source(key & 0xFFFFFFFF)
         self._expected = (sequence + 1) & 0xFFFF
         if not self._expected:
             self._cycles += 1
@@ -339,6 +341,14 @@ class InterleavedReceiver(UnitAssembly):
         self._restart = -1
         return True
 
+    def _begin_source(self, ssrc: int) -> None:
+        """The first packet of a source: now it is known whether a report that came before it is its own."""
+        report = self._report
+        if report is not None and report.ssrc == ssrc:
+            self._builder.sender_report(report, self._report_us)
+        else:
+            self._report = None
+
     def _change_source(self) -> None:
         """Another SSRC: what is in progress ends here, and a new timeline begins."""
         self._drop_fragments()
@@ -381,10 +391,11 @@ class InterleavedReceiver(UnitAssembly):
         compound = parse_rtcp(packet)
         ssrc = self._key & 0xFFFFFFFF if self._key >= 0 else None
         for report in compound.reports:
-            if report.ssrc == ssrc:
+            if ssrc is None or report.ssrc == ssrc:
                 self._report = report
                 self._report_us = arrival_us
-                self._builder.sender_report(report, arrival_us)
+                if ssrc is not None:
+                    self._builder.sender_report(report, arrival_us)
         if ssrc is not None and ssrc in compound.goodbyes:
             self.finish()
             raise VmsError(ErrorKind.CLOSED, "the camera ended the stream (RTCP BYE)")

@@ -39,6 +39,7 @@ class UnitBuilder:
 
     __slots__ = (
         "_clock",
+        "_early_report",
         "_is_h264",
         "_keyframe_mask",
         "_last_idr_us",
@@ -77,6 +78,7 @@ class UnitBuilder:
         self._parameters: VideoParameters | None = None
         self._timeline = Timeline()
         self._clock = CaptureClock()
+        self._early_report: tuple[SenderReport, int] | None = None  # and when it came, before the first unit
         self._skip_rasl = False
         self._last_idr_us: int | None = None
         self._waiting_since_us: int | None = None
@@ -121,7 +123,7 @@ class UnitBuilder:
             return
         pts, dts, broken = self._timeline.advance(timestamp, arrival_us, flags, new_source)
         if broken:
-            self._clock.restart()
+            self._restart_clock()
         capture_us, stepped = self._clock.capture_us(pts, arrival_us)
         if broken or stepped:
             flags |= _DISCONTINUITY
@@ -133,7 +135,21 @@ class UnitBuilder:
 
     def sender_report(self, report: SenderReport, arrival_us: int) -> None:
         """Take the camera's statement of its clock. Reports without wall time (NTP 0) say nothing."""
-        if self.units and report.ntp_us > 0:
+        if report.ntp_us <= 0:
+            return
+        if not self.units:
+            self._early_report = report, arrival_us
+            return
+        self._clock.sender_report(report.ntp_us, self._timeline.unwrap(report.rtp_timestamp), arrival_us)
+
+    def _restart_clock(self) -> None:
+        """Media time begins anew; what was reported ahead of the first unit holds from that unit on.
+
+        Else a session that begins with a backlog would take the time it arrives for the time it was captured.
+        """
+        self._clock.restart()
+        if self._early_report is not None:
+            (report, arrival_us), self._early_report = self._early_report, None
             self._clock.sender_report(report.ntp_us, self._timeline.unwrap(report.rtp_timestamp), arrival_us)
 
     def _is_keyframe(self, payload: bytes, kinds: int, arrival_us: int, new_source: int) -> bool:

@@ -333,6 +333,16 @@ def test_sender_reports_give_the_offset_of_the_camera_clock() -> None:
     assert harness.builder.clock.clock_offset_us == before
 
 
+@pytest.mark.parametrize(("ssrc", "late_us"), [(SSRC, 0), (SSRC + 1, 800_000)])
+def test_a_report_ahead_of_the_first_packet_counts_if_it_is_of_that_source(ssrc: int, late_us: int) -> None:
+    sender = Sender()
+    harness = Harness()
+    captured_us = harness.now_us - 800_000
+    report = sender_report(harness.now_us, sender.timestamp + 72_000, ssrc=ssrc)  # 0.8 s after the first frame
+    harness.feed(interleaved(report, 1), *sender.frame(h264_payloads(KEY)), *sender.frame([b"\x41\x9a"]))
+    assert abs(harness.units[0].capture_us - captured_us - late_us) < 5000
+
+
 def test_goodbye_hands_on_the_last_unit_and_closes() -> None:
     sender = Sender()
     harness = Harness().feed(*sender.frame(h264_payloads(KEY)))

@@ -117,10 +117,18 @@ def test_a_step_of_the_camera_clock_is_a_discontinuity() -> None:
 
 def test_reports_without_wall_time_say_nothing() -> None:
     stream = Stream(sets=(SPS, H264_PPS))
-    stream.builder.sender_report(SenderReport(1, T0, 0, 0), T0)
+    stream.builder.sender_report(SenderReport(1, -5, 0, 0), T0)
     stream.add(IDR)
     stream.builder.sender_report(SenderReport(1, -5, 0, 0), T0)
     assert stream.builder.clock.clock_offset_us is None
+
+
+def test_a_report_ahead_of_the_first_unit_gives_a_backlog_the_times_at_which_it_was_captured() -> None:
+    stream = Stream(sets=(SPS, H264_PPS))
+    stream.builder.sender_report(SenderReport(1, T0, 90_000, 0), T0)  # RTP time 0 was a second before
+    stream.add(IDR)
+    stream.add(P)
+    assert [u.capture_us for u in stream.units] == [T0 - 1_000_000, T0 - 1_000_000 + FRAME_US]
 
 
 RECOVERY = b"\x06\x06\x01\x84\x80"
