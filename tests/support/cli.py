@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from vms.cli import main
+from vms.cli import main, service_process, up
 
 
 @dataclass
@@ -23,6 +23,9 @@ def vms(monkeypatch: pytest.MonkeyPatch, *arguments: object, stdin: str = "") ->
     """Run ``vms ARGUMENTS…`` through its entry point."""
     monkeypatch.setattr(sys, "argv", ["vms", *(str(argument) for argument in arguments)])
     monkeypatch.setattr(sys, "stdin", io.StringIO(stdin))
+    # Logging is set up once for a process, and would hold on to this command's stderr.
+    for module in (up, service_process):
+        monkeypatch.setattr(module, "configure_logging", lambda *_, **__: None)
     out, err, code = io.StringIO(), io.StringIO(), 0
     with redirect_stdout(out), redirect_stderr(err):
         try:

@@ -55,11 +55,7 @@ def _make_app(command: str) -> typer.Typer:
     )
     made.command("version")(_version)
     made.callback()(_group)
-    if command in _COMMANDS:
-        names = [command]
-    else:
-        names = [] if command == "version" else list(_COMMANDS)
-    for name in names:
+    for name in (command,) if command in _COMMANDS else _COMMANDS:
         module, _, attribute = _COMMANDS[name].partition(":")
         found = getattr(importlib.import_module(f"vms.cli.{module}"), attribute)
         if isinstance(found, typer.Typer):

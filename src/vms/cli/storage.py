@@ -32,7 +32,7 @@ def check(
     rows: list[dict[str, object]] = []
     for volume in configured_volumes(sources(data_dir, config)):
         for problem in check_tree(volume.path):
-            mended = repair and problem.is_repairable and _repair(problem.path)
+            mended = repair and problem.is_repairable and _repair(problem.media_path)
             rows.append(
                 {
                     "volume": volume.name,
@@ -82,7 +82,7 @@ def _repair_all(volumes: tuple[VolumeSettings, ...]) -> None:
     for volume in volumes:
         for problem in check_tree(volume.path):
             if problem.is_repairable:
-                _repair(problem.path)
+                _repair(problem.media_path)
 
 
 def _repair(path: Path) -> bool:

@@ -48,6 +48,13 @@ class Problem(NamedTuple):
             ProblemKind.UNINDEXED_TAIL,
         }
 
+    @property
+    def media_path(self) -> Path:
+        """The media file, which ``repair`` takes, also where the problem lies in its index."""
+        if not self.path.name.endswith(layout.INDEX_SUFFIX):
+            return self.path
+        return next((media for media in _media_beside(self.path) if media.exists()), self.path)
+
 
 def check(root: Path) -> Iterator[Problem]:
     """All problems of the recordings below ``root``, in order of path. Reads heads of fragments, not frames.
@@ -71,11 +78,16 @@ def _check_day(directory: Path) -> Iterator[Problem]:
 
 
 def _has_media(index_file: Path) -> bool:
-    stem = index_file.name.removeprefix("index_").removesuffix(layout.INDEX_SUFFIX)
-    names = [f"video_{stem}.{suffix}" for suffix in ("mp4", "mkv")]
+    places = _media_beside(index_file)
     # A recorder makes the index a moment before the media file gets its name; retention removes the index last.
-    in_the_making = [f".{name}.new" for name in names]
-    return any(index_file.with_name(name).exists() for name in in_the_making + names) or not index_file.exists()
+    in_the_making = [path.with_name(f".{path.name}.new") for path in places]
+    return any(path.exists() for path in in_the_making + places) or not index_file.exists()
+
+
+def _media_beside(index_file: Path) -> list[Path]:
+    """Where the media file of an index may be."""
+    stem = index_file.name.removeprefix("index_").removesuffix(layout.INDEX_SUFFIX)
+    return [index_file.with_name(f"video_{stem}.{suffix}") for suffix in ("mp4", "mkv")]
 
 
 def check_recording(media_path: Path) -> list[Problem]:

@@ -55,28 +55,26 @@ def test_without_any_camera_both_are_created_and_remembered(web: WebStub, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("existing", "wanted", "is_served"),
+    ("existing", "wanted", "outcome"),
     [
-        ([], None, True),
-        ([], True, True),
-        ([], False, False),
-        (["front"], None, False),
-        (["front"], True, True),
-        (["front", "demo-1"], None, True),
-        (["demo-1", "demo-2"], False, False),
+        ([], None, "served"),
+        ([], True, "served"),
+        ([], False, "forgotten"),
+        (["front"], None, "forgotten"),
+        (["front"], True, "served"),
+        (["front", "demo-1"], None, "served"),
+        (["demo-1", "demo-2"], False, "forgotten"),
     ],
 )
 def test_they_are_served_where_they_are_wanted_and_forgotten_elsewhere(
-    existing: list[str],
-    wanted: bool | None,
-    is_served: bool,
-    web: WebStub,
-    tmp_path: Path,
+    existing: list[str], wanted: object, outcome: str, web: WebStub, tmp_path: Path
 ) -> None:
     (tmp_path / "demo.json").write_text(json.dumps({"port": free_port(), "ids": IDS}))
     configured(web, *(camera(name) for name in existing))
-    assert (demo.choose(web.url, tmp_path, wanted, None) is not None) == is_served
-    assert (tmp_path / "demo.json").exists() == is_served
+    assert wanted is None or isinstance(wanted, bool)
+    cameras = demo.choose(web.url, tmp_path, wanted, None)
+    assert ("served" if cameras else "forgotten") == outcome
+    assert (tmp_path / "demo.json").exists() == (outcome == "served")
     assert changes(web) == []
 
 

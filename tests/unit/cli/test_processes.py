@@ -35,12 +35,11 @@ def _restarts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NOTE = "import os, sys; print(os.getpid(), file=open(sys.argv[1], 'a'), flush=True); "
+WAIT = "import signal; signal.pause()"
 
 
 async def test_a_child_runs_until_it_is_cancelled_and_has_ended_then(tmp_path: Path) -> None:
-    process = SupervisedProcess(
-        python(NOTE + "sys.stdin.read(); import signal; signal.pause()", str(tmp_path / "p")), SystemClock()
-    )
+    process = SupervisedProcess(python(NOTE + WAIT, str(tmp_path / "p")), SystemClock())
     task = asyncio.create_task(process.run())
     await until(lambda: len(lines(tmp_path / "p")) == 1)
     pid = process.pid

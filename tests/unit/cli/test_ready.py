@@ -34,7 +34,7 @@ async def test_a_service_that_comes_late_is_waited_for(monkeypatch: pytest.Monke
 async def test_those_that_do_not_come_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ready, "_TIMEOUT_S", 0.05)
     with web_stub() as web:
-        with pytest.raises(VmsError, match="^storage did not start") as caught:
+        with pytest.raises(VmsError, match=r"^storage did not start") as caught:
             await wait_ready({"api": web.url, "storage": f"http://127.0.0.1:{free_port()}"})
         assert caught.value.kind is ErrorKind.UNAVAILABLE
 
