@@ -35,12 +35,18 @@ def play(url: str) -> socket.socket:
     """A non-blocking socket on which interleaved RTP arrives."""
     parts = urlsplit(url)
     sock = socket.create_connection((parts.hostname or "127.0.0.1", parts.port or 554))
-    described = _request(sock, "DESCRIBE", url, 1, "Accept: application/sdp\r\n")
-    control = next(line.split(":", 1)[1] for line in reversed(described.split("\r\n")) if line.startswith("a=control:"))
-    track = control if control.startswith("rtsp:") else f"{url}/{control}"
-    reply = _request(sock, "SETUP", track, 2, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n")
-    session = next(line for line in reply.split("\r\n") if line.lower().startswith("session:"))
-    _request(sock, "PLAY", url, 3, f"Session: {session.split(':')[1].split(';')[0].strip()}\r\n", exact=True)
+    try:
+        described = _request(sock, "DESCRIBE", url, 1, "Accept: application/sdp\r\n")
+        control = next(
+            line.split(":", 1)[1] for line in reversed(described.split("\r\n")) if line.startswith("a=control:")
+        )
+        track = control if control.startswith("rtsp:") else f"{url}/{control}"
+        reply = _request(sock, "SETUP", track, 2, "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n")
+        session = next(line for line in reply.split("\r\n") if line.lower().startswith("session:"))
+        _request(sock, "PLAY", url, 3, f"Session: {session.split(':')[1].split(';')[0].strip()}\r\n", exact=True)
+    except BaseException:
+        sock.close()
+        raise
     sock.setblocking(False)
     return sock
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import shutil
+import socket
 import statistics
 import sys
 import tempfile
@@ -25,8 +26,6 @@ FPS: Final = 25
 _CLIP_SECONDS: Final = 10
 _SETTLE_S: Final = 4.0
 _READY_TIMEOUT_S: Final = 120.0
-_PORT: Final = 19554
-_HTTP_PORT: Final = 19091
 
 Progress = Callable[[str], None]
 
@@ -131,10 +130,11 @@ async def _clip(bitrate_mbps: float, progress: Progress) -> tuple[Path, float]:
 async def _simulator(clip: Path, cameras: int, link: PacedLink | None) -> AsyncIterator[str]:
     host = link.address if link is not None else "127.0.0.1"
     command = [sys.executable, "-m", "vms.cli.simulate", str(clip), "--cameras", str(cameras)]
-    command += ["--host", host, "--port", str(_PORT)]
+    port = _free_port(host)
+    command += ["--host", host, "--port", str(port)]
     async with _running([(*(link.prefix if link else ()), *command)]) as processes:
-        await _until_port(host, processes[0])
-        yield f"rtsp://{host}:{_PORT}/cam{{n}}"
+        await _until_port(host, port, processes[0])
+        yield f"rtsp://{host}:{port}/cam{{n}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +154,15 @@ async def _vms(settings: BenchSettings, directory: Path, url: str) -> _OurRun:
     }
     save_desired(directory / "ingest" / "cameras.json", cameras)
     config = directory / "vms.yaml"
-    config.write_text(f"ingest: {{port: {_HTTP_PORT}}}\nlog: {{level: warning}}\n")
+    http_port = _free_port("127.0.0.1")
+    config.write_text(f"ingest: {{port: {http_port}}}\nlog: {{level: warning}}\n")
     command = (sys.executable, "-m", "vms.cli.service_process", "ingest", "--data-dir", str(directory))
     async with EmbeddedNats(directory, port=0), _running([(*command, "--config", str(config))]) as processes:
         pid = processes[0].pid
-        await _until_online(settings.cameras)
+        await _until_online(settings.cameras, http_port, processes[0])
         await asyncio.sleep(_SETTLE_S)
         cost = await _cost([pid], settings)
-        facts = await asyncio.to_thread(ingest_facts, _HTTP_PORT)
+        facts = await asyncio.to_thread(ingest_facts, http_port)
         if facts is None:
             raise VmsError(ErrorKind.INTERNAL, "ingest does not answer after the measurement")
         beyond_ring = usage([pid]).rss_bytes - facts.ring_bytes
@@ -251,26 +252,37 @@ async def _running(commands: Sequence[Sequence[str]]) -> AsyncIterator[list[asyn
                 await process.wait()
 
 
-async def _until_online(cameras: int) -> None:
+async def _until_online(cameras: int, http_port: int, process: asyncio.subprocess.Process) -> None:
     deadline = asyncio.get_running_loop().time() + _READY_TIMEOUT_S
-    while (facts := await asyncio.to_thread(ingest_facts, _HTTP_PORT)) is None or facts.online < cameras:
+    while (facts := await asyncio.to_thread(ingest_facts, http_port)) is None or facts.online < cameras:
+        if process.returncode is not None:
+            raise VmsError(ErrorKind.UNAVAILABLE, "ingest ended: see its message above")
         if asyncio.get_running_loop().time() > deadline:
             raise VmsError(ErrorKind.TIMEOUT, "not all cameras came online")
         await asyncio.sleep(0.5)
 
 
-async def _until_port(host: str, process: asyncio.subprocess.Process) -> None:
+async def _until_port(host: str, port: int, process: asyncio.subprocess.Process) -> None:
     deadline = asyncio.get_running_loop().time() + _READY_TIMEOUT_S
     while True:
         try:
-            _, writer = await asyncio.open_connection(host, _PORT)
+            _, writer = await asyncio.open_connection(host, port)
         except OSError:
             if process.returncode is not None or asyncio.get_running_loop().time() > deadline:
-                raise VmsError(ErrorKind.UNAVAILABLE, f"the simulator does not serve {host}:{_PORT}") from None
+                raise VmsError(ErrorKind.UNAVAILABLE, f"the simulator does not serve {host}:{port}") from None
             await asyncio.sleep(0.2)
         else:
             writer.close()
             return
+
+
+def _free_port(host: str) -> int:
+    """A port that nobody has now; the sender's address in a namespace of its own has them all."""
+    if host != "127.0.0.1":
+        return 8554
+    with socket.socket() as sock:
+        sock.bind((host, 0))
+        return int(sock.getsockname()[1])
 
 
 def _median(costs: Sequence[Cost]) -> Cost:

@@ -93,15 +93,19 @@ def _open(request: urllib.request.Request) -> HTTPResponse:
         raise _problem(error) from None
     except (OSError, HTTPException, ValueError) as error:  # URLError is an OSError; a malformed host is a ValueError
         reason = getattr(error, "reason", error)
-        address = urllib.parse.urlsplit(request.full_url).netloc
-        raise VmsError(
-            ErrorKind.UNREACHABLE, f"no answer from {address} ({reason}): is the system running? Start it with ./vms up"
-        ) from None
+        message = (
+            f"no answer from {_address(request.full_url)} ({reason}): is the system running? Start it with ./vms up"
+        )
+        raise VmsError(ErrorKind.UNREACHABLE, message) from None
 
 
 def _not_ours(url: str) -> VmsError:
-    address = urllib.parse.urlsplit(url).netloc
-    return VmsError(ErrorKind.PROTOCOL, f"what answers at {address} is not this system's API: give its address")
+    return VmsError(ErrorKind.PROTOCOL, f"what answers at {_address(url)} is not this system's API: give its address")
+
+
+def _address(url: str) -> str:
+    """Host and port, without credentials that somebody may have put before them."""
+    return urllib.parse.urlsplit(url).netloc.rpartition("@")[2]
 
 
 def _problem(error: urllib.error.HTTPError) -> VmsError:
@@ -116,5 +120,5 @@ def _problem(error: urllib.error.HTTPError) -> VmsError:
                 f"{f.get('field', f.get('name', '?'))}: {f.get('message', f.get('detail', ''))}" for f in fields
             )
     except (ValueError, AttributeError, OSError, HTTPException):
-        message = f"HTTP {error.code} {error.reason}"
+        message = f"HTTP {error.code} {error.reason} from {_address(error.url)}: is that the address of this system?"
     return VmsError(kind, message)

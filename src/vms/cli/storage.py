@@ -11,7 +11,10 @@ from vms.cli import services
 from vms.cli.options import ConfigOption, DataDirOption, JsonOption, sources
 from vms.cli.output import print_rows
 from vms.cli.service_process import database_url_of
+from vms.common.errors import ErrorKind, VmsError
+from vms.common.settings import LogSettings, Sources
 from vms.common.volumes import VolumeSettings, configured_volumes
+from vms.telemetry.logging import configure_logging
 
 app = typer.Typer(help="Run the storage service alone; or check and rebuild what is on disk.")
 app.callback(invoke_without_command=True)(services.storage)
@@ -30,7 +33,7 @@ def check(
     from vms.format.check import check as check_tree
 
     rows: list[dict[str, object]] = []
-    for volume in configured_volumes(sources(data_dir, config)):
+    for volume in _volumes(sources(data_dir, config)):
         for problem in check_tree(volume.path):
             mended = repair and problem.is_repairable and _repair(problem.media_path)
             rows.append(
@@ -60,7 +63,9 @@ def rebuild(
     from vms.storage.reconcile import rebuild_catalogue
 
     settings = sources(data_dir, config)
-    volumes = configured_volumes(settings)
+    # To stderr: what is printed here may be read by a program.
+    configure_logging(settings.section("log", LogSettings), service="rebuild")
+    volumes = _volumes(settings)
     if repair:
         _repair_all(volumes)
     url = database_url_of(settings)
@@ -76,6 +81,17 @@ def rebuild(
         raise typer.Exit(1)
 
 
+def _volumes(settings: Sources) -> tuple[VolumeSettings, ...]:
+    """The volumes, all there: nothing is wrong with a directory that does not exist, and that would be a lie."""
+    volumes = configured_volumes(settings)
+    for volume in volumes:
+        if not volume.path.is_dir():
+            raise VmsError(
+                ErrorKind.NOT_FOUND, f"volume {volume.name} is not at {volume.path}: mount it, or use --data-dir"
+            )
+    return volumes
+
+
 def _repair_all(volumes: tuple[VolumeSettings, ...]) -> None:
     from vms.format.check import check as check_tree
 
@@ -86,7 +102,6 @@ def _repair_all(volumes: tuple[VolumeSettings, ...]) -> None:
 
 
 def _repair(path: Path) -> bool:
-    from vms.common.errors import VmsError
     from vms.format.repair import repair
 
     try:

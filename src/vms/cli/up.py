@@ -52,6 +52,7 @@ def up(
     settings = sources(data_dir, config, overrides)
     configure_logging(settings.section("log", LogSettings), service="up")
     addresses = _addresses(settings)
+    _check_access(settings)
     prepare_data_dir(settings.data_dir)
     with hold_lock(settings.data_dir / "vms.lock", what=f"data directory {settings.data_dir}"):
         plan = _Plan(settings, config_file_from(os.environ, config), host, demo_cameras, addresses)
@@ -199,6 +200,31 @@ def _addresses(settings: Sources) -> dict[str, tuple[str, int]]:
         "storage": (storage.host, storage.port),
         "api": (api.host, api.port),
     }
+
+
+def _check_access(settings: Sources) -> None:
+    """What each service would refuse by itself, over and over. Raises VmsError(INVALID)."""
+    from vms.api.config import ApiSettings
+    from vms.ingest.config import IngestSettings
+    from vms.storage.config import StorageSettings
+
+    sections: tuple[tuple[str, IngestSettings | StorageSettings | ApiSettings], ...] = (
+        ("ingest", settings.section("ingest", IngestSettings)),
+        ("storage", settings.section("storage", StorageSettings)),
+        ("api", settings.section("api", ApiSettings)),
+    )
+    for name, section in sections:
+        if section.host == "127.0.0.1":  # the usual start does not pay for the import
+            continue
+        from vms.web.access import access_policy
+
+        access_policy(
+            host=section.host,
+            allowed_hosts=section.allowed_hosts,
+            cors_origins=(),
+            allow_insecure_network=section.allow_insecure_network,
+            service=name,
+        )
 
 
 def _check_free(service: str, host: str, port: int) -> None:

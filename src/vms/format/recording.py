@@ -34,9 +34,10 @@ class _EventFacts(TypedDict):
 class RecordingWriter:
     """Writes one stream below ``root``. Used by one thread at a time.
 
-    Every method that touches the disk raises VmsError(STORAGE) when it fails; the fragment is then not recorded, the
-    files end after their last whole fragment, and the next ``write`` that begins with a keyframe tries again.
-    ``dropped_frames`` counts frames that could not be decoded by anyone, because no keyframe was on disk before them.
+    Every method that touches the disk raises VmsError(STORAGE) when it fails; the fragment is then not recorded and the
+    files end after their last whole fragment. The same fragment may be written again, and goes on there as if nothing
+    had been; in its place any that begins with a keyframe may. ``dropped_frames`` counts frames that could not be
+    decoded by anyone, because what they refer to is not on disk.
     """
 
     def __init__(
@@ -55,6 +56,9 @@ class RecordingWriter:
         self.sync_interval_s = sync_interval_s
         self.dropped_frames = 0
         self._segment: Segment | None = None
+        self._let_go: Segment | None = None  # abandoned after an error; the file may still be gone on with
+        self._unsynced: Fragment | None = None  # written, but the sync behind it failed
+        self._has_looked_back = False  # for a file that a fragment without a keyframe may follow on
         self._has_looked = False  # for what an earlier process, or we before an error, left unfinished
         self._params: VideoParameters | None = None
         self._relative = layout.camera_directory(camera_id)
@@ -65,9 +69,10 @@ class RecordingWriter:
 
         Returns what happened, in order. Raises VmsError: STORAGE as said above, INVALID for times that fit nowhere.
         """
-        if fragment.units:
+        if fragment.units and fragment is not self._unsynced:
             with self._reported():
                 self._write(params, fragment, now_monotonic)
+        self._unsynced = None
         return self._taken_events()
 
     def sync(self, now_monotonic: float) -> None:
@@ -94,13 +99,68 @@ class RecordingWriter:
             if segment is None:
                 self._open(params, fragment, now_monotonic)
                 return
-        elif segment is None or segment.is_cut_back or not has_same_params:
-            self.dropped_frames += len(fragment.units)
-            return
+        else:
+            segment = self._continued(params, fragment)
+            if segment is None:
+                self.dropped_frames += len(fragment.units)
+                return
         record = segment.append(fragment)
         self._events.append(FragmentWritten(**self._facts(segment), record=record))
         if now_monotonic - segment.last_sync >= self.sync_interval_s:
+            self._unsynced = fragment  # if this fails, it must not be written twice
             segment.sync(now_monotonic)
+            self._unsynced = None
+
+    def _continued(self, params: VideoParameters, fragment: Fragment) -> Segment | None:
+        """The file that holds all that a fragment without a keyframe refers to, if there is one."""
+        if self._params is None:
+            return self._inherited(params, fragment)
+        if params != self._params:
+            return None
+        if self._segment is None:
+            return self._reopened(fragment)
+        return self._segment if _follows(fragment, self._segment) else None
+
+    def _inherited(self, params: VideoParameters, fragment: Fragment) -> Segment | None:
+        """The file that an earlier process wrote, if the fragment follows on what is in it.
+
+        That happens where frames wait outside, on the bus, while this process starts anew.
+        """
+        if self._has_looked_back:
+            return None
+        self._has_looked_back = True
+        places = self._unfinished(*layout.date_and_hour(fragment.wall_us))
+        segment = self._repaired(places[-1]) if places else None
+        if segment is None:
+            return None
+        with _abandoned_on_error(segment):
+            goes_on = segment.container is self.container and segment.params == params and segment.take_up(fragment)
+            if goes_on:
+                segment.unseal()
+        if not goes_on:
+            segment.abandon()
+            return None
+        self._adopt(segment, segment.media_path, params)
+        self._has_looked = True
+        self._events.append(SegmentOpened(**self._facts(segment)))
+        return segment
+
+    def _reopened(self, fragment: Fragment) -> Segment | None:
+        """The file that was let go after an error, if the fragment follows on what is in it still."""
+        before = self._let_go
+        if before is None or not _follows(fragment, before):
+            return None
+        segment = self._repaired(layout.parse_media_path(self._relative))
+        if segment is None:
+            return None
+        with _abandoned_on_error(segment):
+            goes_on = segment.go_on_from(before)
+        if not goes_on:
+            segment.abandon()
+            return None
+        self._adopt(segment, segment.media_path, segment.params)
+        self._has_looked = True
+        return segment
 
     def _has_place(self, segment: Segment, wall_us: int) -> bool:
         """Whether a fragment that could begin a file belongs into this one: same period, index stays sorted."""
@@ -131,6 +191,7 @@ class RecordingWriter:
 
     def _adopt(self, segment: Segment, media_path: Path, params: VideoParameters) -> None:
         self._segment = segment
+        self._let_go = None
         self._params = params
         self._relative = PurePosixPath(media_path.relative_to(self.root))
 
@@ -147,14 +208,17 @@ class RecordingWriter:
 
     def _resume(self, params: VideoParameters, fragment: Fragment, date: str, hour: int) -> Segment | None:
         """The file to go on with, if there is one. Whatever else was left unfinished is repaired and completed."""
-        resumed = None
+        resumed, before = None, self._let_go
         for place in self._unfinished(date, hour):
             segment = self._repaired(place)
             if segment is None:
                 continue
             is_this_hour = (place.date, place.hour, place.container) == (date, hour, self.container)
             if is_this_hour and segment.params == params and self._has_place(segment, fragment.wall_us):
-                segment.unseal()
+                with _abandoned_on_error(segment):
+                    segment.unseal()
+                    if before is not None and _follows(fragment, before):
+                        segment.go_on_from(before)
                 resumed = segment
             else:
                 self._adopt(segment, segment.media_path, segment.params)
@@ -223,9 +287,24 @@ class RecordingWriter:
             # A full disk fails again and again: then the open file is kept, for reopening and repairing it costs more.
             if self._segment is not None and not self._segment.is_cut_back:
                 self._segment.abandon()
-                self._segment = None
+                self._let_go, self._segment = self._segment, None
                 self._has_looked = False
             raise storage_error(error, path) from None
+
+
+@contextlib.contextmanager
+def _abandoned_on_error(segment: Segment) -> Iterator[None]:
+    """A disk that fails again and again must not cost a descriptor each time."""
+    try:
+        yield
+    except OSError:
+        segment.abandon()
+        raise
+
+
+def _follows(fragment: Fragment, segment: Segment) -> bool:
+    """Whether no fragment is missing between those of a segment and this one."""
+    return segment.refused is None or segment.refused is fragment
 
 
 def _is_open_elsewhere(path: Path) -> bool:

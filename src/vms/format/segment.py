@@ -19,7 +19,7 @@ from vms.format.files import (
     write_all,
 )
 from vms.format.index import RECORD_SIZE, IndexView, header_line, pack_record
-from vms.format.model import Fragment, IndexRecord, SampleTable, sample_table, ticks_from_us
+from vms.format.model import Fragment, IndexRecord, SampleTable, sample_table, ticks_from_us, us_from_90k
 
 _KEYFRAME = int(FrameFlag.KEYFRAME)
 _DISCONTINUITY = int(FrameFlag.DISCONTINUITY)
@@ -51,7 +51,8 @@ class Segment:
         self.last: IndexRecord | None = None
         self.last_sync = 0.0
         self.is_dirty = False
-        self.is_cut_back = False  # an append failed, and left the files as they were
+        self.refused: Fragment | None = None  # the fragment that the last append failed with
+        self.is_cut_back = False  # and that failure left the files as they were
         self._format = FORMATS[container]
         self._media_fd = media_fd
         self._index_fd = index_fd
@@ -75,8 +76,45 @@ class Segment:
         self._index_end += RECORD_SIZE * len(records)
         self._last_dts_90k = last.media_end_90k
 
+    def go_on_from(self, before: "Segment") -> bool:
+        """Take the place of an abandoned segment; False if this is another file, or not all of it reached the disk.
+
+        What repair found behind its end is the fragment that was refused, and is going to be written again.
+        """
+        if self.media_path != before.media_path or self.end < before.end:
+            return False
+        self.end, self.last, self.frames, self.fragments = before.end, before.last, before.frames, before.fragments
+        self.refused = before.refused
+        self._index_end = before._index_end  # noqa: SLF001 - of the same class
+        self._session_offset_90k = before._session_offset_90k  # noqa: SLF001
+        self._last_dts_90k = before._last_dts_90k  # noqa: SLF001
+        os.ftruncate(self._media_fd, self.end)
+        os.ftruncate(self._index_fd, self._index_end)
+        return True
+
+    def take_up(self, fragment: Fragment) -> bool:
+        """Let the fragment follow on what an earlier process wrote; False if frames are missing in between.
+
+        No clock but the wall's is common to both. It says when frames are shown, so of reordered ones the composition
+        time has to come off; then less than half a frame is no frame.
+        """
+        last = self.last
+        if last is None:
+            return False
+        first_before = self._format.read_fragment(reader_of(self._media_fd), last.offset, self.end)[1][0]
+        first = fragment.units[0]
+        due_us = last.wall_end_us - us_from_90k(first_before.pts_90k - first_before.dts_90k)
+        decoded_us = fragment.wall_us - us_from_90k(first.pts_90k - first.dts_90k)
+        if abs(decoded_us - due_us) * 2 > us_from_90k(last.duration_90k) // last.frames:
+            return False
+        self._session_offset_90k = last.media_end_90k - first.dts_90k
+        self._last_dts_90k = last.media_end_90k - 1
+        return True
+
     def append(self, fragment: Fragment) -> IndexRecord:
         """Write a fragment, then its index record. A wall time before the last record's is moved up to it."""
+        if self.refused is not None and fragment is not self.refused:
+            self._session_offset_90k = None  # the refused one lies between: this one does not follow
         table = sample_table(fragment)
         last = self.last
         wall_us = fragment.wall_us
@@ -98,8 +136,8 @@ class Segment:
             write_all(self._media_fd, buffers, self.end, size)
             write_all(self._index_fd, [pack_record(record)], self._index_end, RECORD_SIZE)
         except OSError:
+            self.refused = fragment
             self.is_cut_back = self._cut_back()
-            self._session_offset_90k = None  # what comes next does not follow from what is there
             raise
         self._advance(record, fragment, table)
         return record
@@ -122,6 +160,7 @@ class Segment:
         self.end += record.size
         self.frames += record.frames
         self.is_dirty = True
+        self.refused = None
         self.is_cut_back = False
         self.fragments += 1
         self._index_end += RECORD_SIZE

@@ -56,6 +56,7 @@ class _Stream:
     last_wall_us: int | None = None  # wall start of the last fragment on disk
     end_us: int | None = None  # where it ends
     session: tuple[str, int] = ("", -1)  # id, and number of its last fragment written
+    refused: tuple[tuple[str, int], Fragment] | None = None  # by the disk; the writer knows it again as the same object
     last_seen: float = 0.0
     last_progress: float = 0.0
 
@@ -138,7 +139,11 @@ class BusSink:
     def _write(self, stream: _Stream, part: FragmentPart, spool: Path) -> list[RecordingEvent]:
         """On the volume's thread. The writer syncs after every fragment: only durable bytes are acknowledged."""
         whole = _whole(spool, part) if part.parts > 1 else part
-        events = stream.writer.write(part.parameters, fragment_of(whole), self._clock.monotonic())
+        key = (part.session_id, part.fragment_seq)
+        fragment = stream.refused[1] if stream.refused is not None and stream.refused[0] == key else fragment_of(whole)
+        stream.refused = (key, fragment)
+        events = stream.writer.write(part.parameters, fragment, self._clock.monotonic())
+        stream.refused = None
         if part.parts > 1:
             shutil.rmtree(spool, ignore_errors=True)
         return events

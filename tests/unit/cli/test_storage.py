@@ -70,3 +70,12 @@ def test_rebuild_with_repair_makes_missing_indexes_first(
     done = vms(monkeypatch, "storage", "rebuild", "--repair", "--data-dir", tmp_path, "--json")
     assert (done.code, json.loads(done.out)[0]["added"]) == (0, 1)
     assert index_path(recording).exists()
+
+
+@pytest.mark.parametrize("command", ["check", "rebuild"])
+def test_a_volume_that_is_not_there_is_not_taken_for_an_empty_one(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = vms(monkeypatch, "storage", command, "--data-dir", tmp_path / "unmounted")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"vms: volume main is not at {tmp_path}/unmounted")

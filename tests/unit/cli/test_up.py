@@ -121,6 +121,13 @@ def test_a_section_that_is_no_section_is_told(tmp_path: Path, monkeypatch: pytes
     assert (done.code, done.err) == (1, "vms: vms.yaml: 'ingest' must hold keys and values\n")
 
 
+def test_an_address_open_to_the_network_has_to_be_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = vms(monkeypatch, "up", "--host", "0.0.0.0", "--data-dir", tmp_path / "data")  # noqa: S104 - refused
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "allow_insecure_network" in refused.err
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     done = vms(monkeypatch, "up", "--data-dir", tmp_path / "file")

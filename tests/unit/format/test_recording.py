@@ -329,6 +329,100 @@ def test_after_an_error_the_next_keyframe_goes_on_in_the_same_file(
     assert IndexView(index_of(path))[1].media_start_90k == 3 * 90_000
 
 
+@both
+@pytest.mark.parametrize("keyframes", [True, False])
+@pytest.mark.parametrize("can_cut_back", [True, False])
+@pytest.mark.parametrize("failing_call", [1, 2])
+def test_a_fragment_that_is_tried_again_after_an_error_goes_on_as_if_nothing_had_been(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    container: Container,
+    keyframes: bool,
+    can_cut_back: bool,
+    failing_call: int,
+) -> None:
+    calls = itertools.count(1)
+    real = os.pwritev
+
+    def failing(fd: int, buffers: Any, offset: int) -> int:
+        if next(calls) == failing_call:
+            real(fd, [bytes(buffers[0])[:30]], offset)
+            raise OSError(errno.ENOSPC, "full")
+        return real(fd, buffers, offset)
+
+    def read_only(*_args: Any) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    # In a GOP of three fragments, the two behind the keyframe's must not be taken for undecodable.
+    parts = [fragment(0), fragment(1, key=keyframes), fragment(2, key=keyframes)]
+    target = writer(tmp_path, container)
+    write(target, parts[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", failing)
+        if not can_cut_back:
+            patch.setattr(os, "ftruncate", read_only)
+        with pytest.raises(VmsError):
+            write(target, parts[1])
+    if not can_cut_back:
+        with monkeypatch.context() as patch:
+            patch.setattr("vms.format.recording.repair", read_only)
+            with pytest.raises(VmsError, match="read-only"):
+                write(target, parts[1])
+    write(target, *parts[1:])
+    target.close()
+    (path,) = media_files(tmp_path)
+    assert payloads(tmp_path) == sent(parts)
+    assert target.dropped_frames == 0
+    assert [record.flags & 2 for record in IndexView(index_of(path))] == [0, 0, 0]
+    assert list(check(tmp_path)) == []
+
+
+def test_a_file_that_lost_its_end_is_gone_on_with_at_the_next_keyframe_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead(*_args: Any) -> None:
+        raise OSError(errno.EIO, "dead")
+
+    target = writer(tmp_path)
+    write(target, fragment(0), fragment(1, key=False))
+    refused = fragment(2, key=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwritev", dead)
+        patch.setattr(os, "ftruncate", dead)
+        with pytest.raises(VmsError):
+            write(target, refused)
+    (path,) = media_files(tmp_path)
+    os.truncate(path, path.stat().st_size - 1)  # as a power cut of the disk does
+    write(target, refused, fragment(3, key=False), fragment(4))
+    target.close()
+    assert payloads(tmp_path) == sent([fragment(0), fragment(4)])
+    assert target.dropped_frames == 50
+    assert list(check(tmp_path)) == []
+
+
+@pytest.mark.parametrize("key", [True, False])
+def test_a_fragment_whose_sync_failed_is_not_written_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, key: bool
+) -> None:
+    def dead(_fd: int) -> None:
+        raise OSError(errno.EIO, "dead")
+
+    parts = [fragment(0), fragment(1, key=key), fragment(2, key=key)]
+    target = writer(tmp_path)
+    write(target, parts[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", dead)
+        with pytest.raises(VmsError, match="I/O error"):
+            target.write(PARAMS, parts[1], 100.0)
+    events = target.write(PARAMS, parts[1], 101.0)
+    assert [type(event) for event in events] == [FragmentWritten]
+    target.write(PARAMS, parts[2], 102.0)
+    target.close()
+    assert payloads(tmp_path) == sent(parts)
+    assert list(check(tmp_path)) == []
+
+
 def test_a_disk_that_stays_full_costs_no_repair_and_no_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.pwritev
 

@@ -13,7 +13,7 @@ def streams(draw: st.DrawFn) -> list[AccessUnit]:
     """A keyframe, then frames at any pace, any of them a keyframe."""
     units, dts = [], 0
     for seq in range(draw(st.integers(1, 60))):
-        one = unit(seq, key=seq == 0 or draw(st.booleans()), size=draw(st.integers(10, 500)))
+        one = unit(seq, key=seq == 0 or draw(st.integers(0, 9)) == 0, size=draw(st.integers(10, 500)))
         one.dts_90k = one.pts_90k = dts
         units.append(one)
         dts += draw(st.integers(0, 60_000))
@@ -29,6 +29,19 @@ def test_with_memory_enough_the_current_gop_is_always_whole(units: list[AccessUn
         ring.append(one)
         keyframe = one.seq if one.is_keyframe else keyframe
         assert ring.gop() == units[keyframe:count]
+
+
+def test_a_gop_longer_than_the_ring_is_kept_from_its_keyframe_on() -> None:
+    ring = FrameRing(seconds=1, max_bytes=1 << 20)
+    units = [unit(seq, key=seq in {0, 10, 260}) for seq in range(300)]
+    for one in units[:260]:
+        ring.append(one)
+    assert ring.since(0) == []
+    assert ring.gop() == units[10:260]
+    for one in units[260:]:
+        ring.append(one)
+    assert ring.gop() == units[260:]
+    assert len(ring) == 40
 
 
 @settings(max_examples=40)

@@ -7,6 +7,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from tests.support.errors import refusal_of
 
 from vms.common.errors import ErrorKind, VmsError
 from vms.common.settings import LogSettings
@@ -73,13 +74,19 @@ def test_other_libraries_speak_from_warning_on(stderr: Callable[[], str], monkey
     assert stderr() == "WARNING library trouble\n"
 
 
+def failing_with_a_url() -> None:
+    url = f"rtsp://admin:{SECRET}@192.0.2.1/x"
+    raise ValueError("cannot open " + url)
+
+
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_traceback_does_not_quote_the_password_of_a_url(form: str, stderr: Callable[[], str]) -> None:
     configure_logging(LogSettings.model_validate({"format": form}), service="x")
-    error = ValueError(f"cannot open rtsp://admin:{SECRET}@192.0.2.1/x")
+    error = refusal_of(failing_with_a_url, ValueError)
     get_logger("x").error("session failed", error=repr(error), exc_info=error)
     text = stderr()
-    assert "ValueError" in text
+    assert "Traceback (most recent call last)" in text
+    assert "in failing_with_a_url" in text
     assert "192.0.2.1" in text
     assert SECRET not in text
 

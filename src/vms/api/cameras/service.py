@@ -1,6 +1,7 @@
 """What the API does with cameras: the database is the truth, the bus is told afterwards."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from vms.api.cameras.repository import CameraRepository, StoredCamera
 from vms.api.cameras.schemas import (
@@ -23,6 +24,7 @@ from vms.common.types import CameraId, new_camera_id, parse_camera_id
 from vms.web.paging import Cursor, decode_cursor, encode_cursor
 
 NO_WORKER = "no worker reports on this camera: is the ingest service running?"
+_NEW_US: Final = 3_000_000  # the time that a worker has to hear of a new camera, and say so
 
 ProbeCamera = Callable[[str, str, str], Awaitable[CameraInfo]]
 """``(url, username, password)`` → what the camera says; raises VmsError."""
@@ -116,15 +118,19 @@ class CameraService:
             volume=config.volume,
             created=format_us(stored.created_us),
             updated=format_us(stored.updated_us),
-            status=status_view(config, self._status_of(config.id)),
+            status=status_view(
+                config, self._status_of(config.id), is_new=0 <= self._clock.now_us() - stored.created_us < _NEW_US
+            ),
         )
 
 
-def status_view(config: CameraConfig, status: CameraStatus | None) -> CameraStatusView:
+def status_view(config: CameraConfig, status: CameraStatus | None, *, is_new: bool = False) -> CameraStatusView:
     """The state as far as it is known; silence of the workers is an error, not the last good news."""
     if status is None:
         if not config.enabled:
             return CameraStatusView(state=CameraState.DISABLED)
+        if is_new:
+            return CameraStatusView(state=CameraState.CONNECTING)
         return CameraStatusView(state=CameraState.OFFLINE, last_error=NO_WORKER, last_error_kind=ErrorKind.UNAVAILABLE)
     same = status.model_dump(exclude={"camera_id", "since_us", "next_try_us", "last_frame_us", "updated_us"})
     return CameraStatusView(

@@ -96,6 +96,8 @@ class RtspSession:
         self._ended: asyncio.Future[None] | None = None
         self._chores_timer: asyncio.TimerHandle | None = None
         self._output = bytearray()
+        self._read_count = -1  # bytes that the last read put into the receiver's buffer; -1 for none
+        self._read_all = True  # that was all there was
         self._playing = False
         self._deadline = 0.0  # of the answer to PLAY
         self._next_keep_alive = 0.0
@@ -165,30 +167,41 @@ class RtspSession:
         if rest:
             self._receiver.feed(rest, self._clock.now_us())
             self._follow_core()
-        self._reader.add(self._socket, self._readable, self._fail)
+        self._reader.add(self._socket, self._read, self._take, self._fail)
         self._schedule_chores()
 
-    def _readable(self) -> None:
-        """Read all there is, in the reader's tick."""
+    def _read(self) -> None:
+        """Read what there is, in the first half of the reader's tick."""
         sock, receiver = self._socket, self._receiver
         assert sock is not None
         assert receiver is not None
-        for _ in range(_READS_PER_TICK):
-            room = receiver.writable()
-            try:
-                count = sock.recv_into(room)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                raise VmsError(ErrorKind.CLOSED, f"the connection to the camera broke: {error.strerror}") from None
-            if not count:
+        room = receiver.writable()
+        try:
+            self._read_count = count = sock.recv_into(room)
+        except BlockingIOError:
+            self._read_count = -1
+            return
+        except OSError as error:
+            raise VmsError(ErrorKind.CLOSED, f"the connection to the camera broke: {error.strerror}") from None
+        self._read_all = count < len(room)
+
+    def _take(self) -> None:
+        """Take what was read, in the second half; go on when the buffer was too small for it."""
+        receiver = self._receiver
+        assert receiver is not None
+        for reads_left in reversed(range(_READS_PER_TICK)):
+            count = self._read_count
+            if count <= 0:
+                if count:
+                    return
                 receiver.finish()
                 raise VmsError(ErrorKind.CLOSED, "the camera closed the connection")
             receiver.received(count, self._clock.now_us())
             if not self._playing:
                 self._follow_core()
-            if count < len(room):
+            if self._read_all or not reads_left:
                 return
+            self._read()
 
     def _follow_core(self) -> None:
         """After messages: send what the core has to say, and notice that the camera agreed to play."""

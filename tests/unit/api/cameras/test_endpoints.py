@@ -171,6 +171,9 @@ async def test_the_state_is_what_the_worker_reports(api: Api) -> None:
 
 async def test_a_camera_that_no_worker_reports_on_is_offline_and_says_so(api: Api) -> None:
     path = (await api.client.post("/api/v1/cameras", json=BODY)).headers["location"]
+    new = (await api.client.get(path)).json()["status"]
+    assert (new["state"], new["last_error"]) == ("connecting", None)  # no worker can have heard of it yet
+    api.clock.advance(3)
     shown = (await api.client.get(path)).json()["status"]
     assert shown["state"] == "offline"
     assert shown["last_error"].startswith("no worker reports")
