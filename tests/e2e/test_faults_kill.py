@@ -15,7 +15,7 @@ from tests.support.frames import breaks, demuxed_digests, last_end_us, recorded_
 from tests.support.product import Product, wait_for
 
 _CAMERAS = 10
-_KILLS = 30 if FULL else 4
+_KILLS = 30 if FULL else 3
 _FRAME_S = 0.04
 _DEAD_S = 0.2  # the files are read before the next ingest can have begun to write
 

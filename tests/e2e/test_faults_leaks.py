@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.faults import figure, open_files, rss_mb
+from tests.support.faults import FULL, figure, open_files, rss_mb
 from tests.support.ingest import FakeBus, FakeOutbox, camera
 from tests.support.product import Product
 from tests.support.rtsp import FakeCamera, media_bytes
@@ -20,15 +20,15 @@ from vms.ingest.config import IngestSettings
 from vms.ingest.sessions import SessionFactory, Volume
 from vms.media.rtsp.tick_reader import TickReader
 
-_WARM_UP = 50  # connections, until caches and allocator have their size
+_WARM_UP = 500 if FULL else 50  # connections: only then allocator and announcements under way have their size
 _RECONNECTS = 300
-_RETRY = {"retry_first_s": 0.02, "retry_limit_s": 0.02, "retry_recent_limit_s": 0.02}
-_GROWTH_MB = 4.0
+_RETRY_S = 0.02
+_GROWTH_MB = 4.0 if FULL else 8.0
 
 
 @pytest.mark.timeout(120)
 async def test_300_reconnects_of_a_camera_leave_no_descriptor_thread_or_memory_in_ingest(tmp_path: Path) -> None:
-    settings = {f"VMS_INGEST__{name.upper()}": value for name, value in _RETRY.items()}
+    settings = {f"VMS_INGEST__RETRY_{name}_S": _RETRY_S for name in ("FIRST", "LIMIT", "RECENT_LIMIT")}
     product = Product(tmp_path, settings=settings)
     async with FakeCamera(media=[media_bytes(5)], end_with_media=True) as source:
         await asyncio.to_thread(product.__enter__)
@@ -55,7 +55,7 @@ async def test_300_reconnects_leave_no_task_timer_or_frame_behind(tmp_path: Path
     volume = Volume("main", tmp_path, VolumeWriter("main", 64 << 20, clock))
     volume.writer.start()
     factory = SessionFactory(
-        settings=IngestSettings(**_RETRY),
+        settings=IngestSettings(retry_first_s=_RETRY_S, retry_limit_s=_RETRY_S, retry_recent_limit_s=_RETRY_S),
         bus=FakeBus().as_bus(),
         outbox=FakeOutbox().as_outbox(),
         volumes={"main": volume},
@@ -68,9 +68,9 @@ async def test_300_reconnects_leave_no_task_timer_or_frame_behind(tmp_path: Path
         running = await factory.make(camera(url=source.url), lambda _: None)
         task = asyncio.create_task(running.run())
         await _connections(source, _WARM_UP)
-        before = _objects(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208, ASYNC240 - a moment's look
+        before = _objects(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are all that is wanted
         await _connections(source, _WARM_UP + _RECONNECTS)
-        after = _objects(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208, ASYNC240
+        after = _objects(), len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await source.until(lambda: source.open_connections == 0)
@@ -86,7 +86,7 @@ async def test_300_reconnects_leave_no_task_timer_or_frame_behind(tmp_path: Path
 
 async def _connections(source: FakeCamera, count: int) -> None:
     """Return when the camera has been connected to so often."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         while source.connections < count:
             await source.until(_more_than(source, source.connections))
 
@@ -102,9 +102,10 @@ def _costs(pid: int) -> tuple[int, int, float]:
 
 
 def _objects() -> tuple[int, int, int]:
-    """Tasks, timers and frames that are alive in this process."""
+    """Tasks and threads, timers, and frames that are alive in this process."""
     gc.collect()
     found = gc.get_objects()
-    timers = sum(isinstance(thing, asyncio.TimerHandle) for thing in found)
+    # Cancelled timers stay in the loop's heap until they would be due: seconds, and never more than half of it.
+    timers = sum(isinstance(thing, asyncio.TimerHandle) and not thing.cancelled() for thing in found)
     frames = sum(isinstance(thing, AccessUnit) for thing in found)
     return len(asyncio.all_tasks()) + threading.active_count(), timers, frames

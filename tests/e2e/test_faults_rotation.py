@@ -10,7 +10,7 @@ from tests.support.frames import breaks, demuxed_digests, recorded_frames
 from tests.support.product import Product, wait_for
 
 _ROTATION_S = 20 if FULL else 5
-_SECONDS = 300 if FULL else 30
+_SECONDS = 300 if FULL else 25
 
 
 @pytest.mark.timeout(600)

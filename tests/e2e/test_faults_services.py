@@ -22,8 +22,8 @@ from tests.support.product import Product, wait_for
 from vms.bus.server_files import find_binary
 
 _CAMERAS = 4
-_AWAY_S = 20 if FULL else 5
-_ROTATION_S = 7 if FULL else 3  # so that files are opened and closed while nobody takes note
+_AWAY_S = 20 if FULL else 3
+_ROTATION_S = 7 if FULL else 2  # so that files are opened and closed while nobody takes note
 _GROWTH_MB = 12.0  # more would be a queue that grows
 _ASK_S = 0.5
 

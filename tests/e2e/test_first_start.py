@@ -6,7 +6,8 @@ import socket
 import time
 from pathlib import Path
 
-from tests.support.product import Product, command_line, wait_for
+from tests.support.commands import command_line
+from tests.support.product import Product, wait_for
 
 from vms.format.index import IndexView
 
@@ -72,21 +73,13 @@ def test_an_empty_folder_becomes_demo_cameras_that_record_and_ctrl_c_leaves_noth
         assert len(product.api("GET", "/api/v1/cameras")["items"]) == 2
 
 
-def test_kill_9_of_vms_up_leaves_no_process_behind_and_the_next_start_goes_on(tmp_path: Path) -> None:
-    product = Product(tmp_path)
-    with product:
-        pids = product.all_pids()
-        assert len(pids) == 5
-        os.kill(product.pid, signal.SIGKILL)
-        wait_for(lambda: product.all_pids() == [], 10, "the children notice that vms up is gone")
-        product.kill_everything()
-        product.start()
-        assert set(product.pids()) == {"ingest", "storage", "api", "nats-server"}
-
-
-def test_a_child_that_dies_is_started_again(tmp_path: Path) -> None:
+def test_a_child_that_dies_is_started_again_and_none_outlives_vms_up(tmp_path: Path) -> None:
     with Product(tmp_path) as product:
+        assert len(product.all_pids()) == 5
         old = product.kill("api")
         new = product.wait_replaced("api", old)
         assert command_line(new)[3] == "api"
         wait_for(lambda: product.answers(product.api_url), 15, "the API answers again")
+        os.kill(product.pid, signal.SIGKILL)
+        wait_for(lambda: product.all_pids() == [], 10, "the children notice that vms up is gone")
+        product.kill_everything()

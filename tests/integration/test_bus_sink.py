@@ -32,7 +32,7 @@ def test_storage_killed_in_between_writes_every_frame_of_the_camera_once(tmp_pat
         for camera_id in cameras:
 
             def has_arrived(camera_id: str = camera_id) -> bool:
-                return sum(row["frames"] for row in product.recordings(camera_id)) >= seen[camera_id]
+                return bool(sum(row["frames"] for row in product.recordings(camera_id)) >= seen[camera_id])
 
             wait_for(has_arrived, 30, "the bus is drained")
         product.stop()

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from tests.support.product import clean_environment, vms_command, wait_for
+from tests.support.commands import clean_environment, vms_command
+from tests.support.product import wait_for
 from tests.support.services import free_port
 
 _SHARED = Path(__file__).resolve().parents[2].parent / "shared"

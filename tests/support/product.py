@@ -7,12 +7,13 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
+from tests.support.commands import clean_environment, command_line, run_vms, vms_command
 from tests.support.services import free_port
 
 _MARK = "TEST_PRODUCT"  # environment variable that every process of one product inherits
@@ -32,38 +33,6 @@ def wait_for(probe: Callable[[], T | None], timeout_s: float, what: str) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
         time.sleep(_POLL_S)  # another process has no event to wait for
-
-
-def run_vms(
-    arguments: Sequence[object],
-    *,
-    environment: Mapping[str, str] | None = None,
-    cwd: Path | None = None,
-    text: str | None = None,
-    timeout_s: float = 60,
-) -> subprocess.CompletedProcess[str]:
-    """One ``vms`` command to its end. ``text`` is its standard input; no VMS_ variable of the tests reaches it."""
-    return subprocess.run(
-        vms_command(*arguments),
-        env=clean_environment(environment),
-        cwd=cwd,
-        input=text if text is not None else "",
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-    )
-
-
-def vms_command(*arguments: object) -> list[str]:
-    """Command line of ``vms`` in this interpreter."""
-    return [sys.executable, "-m", "vms.cli.main", *(str(argument) for argument in arguments)]
-
-
-def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without settings of the product, and ``extra``."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("VMS_", _MARK))}
-    return {**kept, **(extra or {})}
 
 
 class Product:
@@ -190,9 +159,11 @@ class Product:
     def environment(self) -> dict[str, str]:
         """What its processes, and commands that talk to it, run with."""
         ports = {f"VMS_{name.upper()}__PORT": str(port) for name, port in self.ports.items()}
+        # Tests wait for what a camera's status says: not ten seconds each time.
+        often = {"VMS_INGEST__STATUS_INTERVAL_S": "1"}
         settings = {name: str(value) for name, value in self._settings.items()}
         own = {"VMS_API_URL": self.api_url, "VMS_STORAGE_URL": self.storage_url, _MARK: self._mark}
-        return clean_environment({**ports, **own, **settings})
+        return clean_environment({**ports, **often, **own, **settings})
 
     @property
     def log(self) -> str:
@@ -322,11 +293,3 @@ class Product:
         environment = {name: value for name, value in self.environment.items() if name != _MARK}
         environment["VMS_DATA_DIR"] = str(self.data_dir)
         return run_vms(arguments, environment=environment, cwd=self.directory, text=text)
-
-
-def command_line(pid: int) -> list[str]:
-    """Words of a process's command line; empty when it has ended."""
-    try:
-        return [word.decode(errors="replace") for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:-1]]
-    except OSError:
-        return []

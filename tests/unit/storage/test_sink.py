@@ -1,3 +1,5 @@
+import errno
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +12,9 @@ from tests.support.storage import FakePublisher, delivery
 from vms.bus.outbox import Outbox
 from vms.common.clock import ManualClock
 from vms.common.errors import ErrorKind, VmsError
-from vms.common.stream import Container
+from vms.common.stream import Container, FrameFlag
 from vms.common.volumes import VolumeSettings
+from vms.format import segment
 from vms.format.check import check
 from vms.format.model import Fragment
 from vms.format.reader import SegmentReader
@@ -110,6 +113,47 @@ async def test_fragments_become_a_recording_and_its_announcements(rig: Rig) -> N
     await rig.sink.close()
     assert await rig.announced() == ["opened", "closed"]
     assert list(check(rig.root)) == []
+
+
+async def test_a_restart_in_the_middle_of_a_group_of_pictures_goes_on_in_the_same_file(rig: Rig) -> None:
+    made = [fragment(0), fragment(1, key=False), fragment(2, key=False)]
+    await rig.take(*parts(made[0], 0))
+    await rig.sink.close()
+    rig.restarted()
+    await rig.take(*parts(made[1], 1), *parts(made[2], 2))
+    assert rig.frames() == payloads(*made)
+    (path,) = rig.root.glob("cameras/*/*/video*")
+    with SegmentReader.open(path) as reader:
+        # For players it is one stream without a seam.
+        assert [record.flags & int(FrameFlag.DISCONTINUITY) for record in reader.records] == [0, 0, 0]
+        assert [record.media_start_90k for record in reader.records] == [0, 90_000, 180_000]
+
+
+async def test_what_nobody_can_decode_after_a_restart_is_not_appended(rig: Rig) -> None:
+    made = [fragment(0), fragment(2, key=False), fragment(3)]  # the one between was lost
+    await rig.take(*parts(made[0], 0))
+    await rig.sink.close()
+    rig.restarted()
+    await rig.take(*parts(made[1], 2), *parts(made[2], 3))
+    assert rig.frames() == payloads(made[0], made[2])
+
+
+async def test_a_fragment_that_the_disk_refused_is_written_when_it_comes_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [fragment(0), fragment(1, key=False), fragment(2, key=False)]
+    await rig.take(*parts(made[0], 0))
+    with monkeypatch.context() as patch:
+        patch.setattr(segment, "write_all", _disk_full)
+        with pytest.raises(VmsError) as failure:
+            await rig.take(*parts(made[1], 1))
+    assert failure.value.kind is ErrorKind.STORAGE
+    await rig.take(*parts(made[1], 1), *parts(made[2], 2), attempt=2)
+    assert rig.frames() == payloads(*made)
+
+
+def _disk_full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 async def test_a_large_fragment_is_joined_from_its_parts(rig: Rig) -> None:

@@ -4,7 +4,7 @@ const REFRESH_MS = 2000;
 const PAGE_SIZE = 500;
 const STATE_TEXT = {
   online: "online", connecting: "connecting", degraded: "degraded", offline: "offline",
-  auth_failed: "wrong user name or password", disabled: "disabled",
+  auth_failed: "login refused", disabled: "disabled",
 };
 
 const element = (id) => document.getElementById(id);
@@ -188,14 +188,17 @@ async function load() {
   stop();
   element("download").href = `${base}/clip.mp4?${range}`;
   message.textContent = "Loading…";
+  let began;
   try {
     // Asked for first, because a video element does not say why it failed.
-    await call(`${base}/playlist.m3u8?${range}`);
+    const text = await (await call(`${base}/playlist.m3u8?${range}`)).text();
+    began = text.match(/^#EXT-X-PROGRAM-DATE-TIME:(.+)$/m)?.[1];
   } catch (error) {
     message.textContent = error.message;
     return;
   }
   if (playing !== camera) return;
+  video.dataset.began = began ? new Date(began).toLocaleTimeString() : "";
   const hls = video.canPlayType("application/vnd.apple.mpegurl") !== "";
   video.dataset.kind = hls ? "hls" : "clip";
   video.src = hls ? `${base}/playlist.m3u8?${range}` : `${base}/clip.mp4?${range}`;
@@ -208,7 +211,8 @@ function stop() {
 }
 
 video.addEventListener("loadedmetadata", () => {
-  message.textContent = Number.isFinite(video.duration) ? `${Math.round(video.duration)} seconds` : "";
+  const length = Number.isFinite(video.duration) ? `${Math.round(video.duration)} seconds` : "";
+  message.textContent = [length, video.dataset.began && `from ${video.dataset.began}`].filter(Boolean).join(" ");
 });
 video.addEventListener("error", () => {
   if (!video.getAttribute("src")) return;

@@ -107,7 +107,7 @@ async def test_a_volume_that_does_not_exist_is_refused_with_those_that_do(api: A
 async def test_patch_changes_what_it_names_and_keeps_the_rest(api: Api) -> None:
     path = (await api.client.post("/api/v1/cameras", json=BODY)).headers["location"]
     before = (await api.client.get(path)).json()
-    api.clock.advance(5)
+    api.clock.advance(2)
     reply = await api.client.patch(path, json={"container": "mkv", "retention_days": 7.5})
     assert reply.status_code == 200
     changed = {"container": "mkv", "retention_days": 7.5, "updated": reply.json()["updated"]}
