@@ -206,7 +206,7 @@ def test_after_kill_9_of_vms_up_its_children_end_and_the_next_start_goes_on(tmp_
             wait_for(partial(_have_grown, product, before), 30, "all cameras record again")
             frames = {camera_id: recorded_frames(product.media_files(camera_id)) for camera_id in ids}
             first_s = [(frames[camera_id][before[camera_id]].capture_us - began_us) / 1e6 for camera_id in ids]
-            figure(f"started again: first recorded frame {spread(first_s)} after the start")
+            figure(f"started again: first new frame taken {spread(first_s)} after the start (less than 0: replayed)")
         wait_catalogue(product, ids)
     source = demuxed_digests(clip)
     for camera_id in ids:

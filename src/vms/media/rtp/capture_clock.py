@@ -93,18 +93,21 @@ class CaptureClock:
         offset = arrival_us - pts_us
         if offset < self._bucket_min_us or arrival_us >= self._bucket_end_us or not self._started:
             self._observe(pts_90k, arrival_us, offset)
-        error = self._target_us - self._applied_us
-        stepped = False
-        if error:
-            if -STEP_US <= error <= STEP_US:
-                # Bounded by media time, so that capture times keep the order of the pictures whatever the network does.
-                limit = max(0, pts_90k - self._highest_pts) * 100 // (9 * SLEW_DIVISOR)
-                error = max(-limit, min(limit, error))
-            else:
-                stepped = True
-            self._applied_us += error
-        self._highest_pts = max(self._highest_pts, pts_90k)
+        stepped = self._follow(pts_90k) if self._target_us != self._applied_us else False
+        if pts_90k > self._highest_pts:  # noqa: PLR1730 - a call per frame
+            self._highest_pts = pts_90k
         return pts_us + self._applied_us, stepped
+
+    def _follow(self, pts_90k: int) -> bool:
+        """Move the applied offset towards its target; whether it had to step."""
+        error = self._target_us - self._applied_us
+        if not -STEP_US <= error <= STEP_US:
+            self._applied_us += error
+            return True
+        # Bounded by media time, so that capture times keep the order of the pictures whatever the network does.
+        limit = max(0, pts_90k - self._highest_pts) * 100 // (9 * SLEW_DIVISOR)
+        self._applied_us += max(-limit, min(limit, error))
+        return False
 
     def _aim(self) -> None:
         """Choose the mapping to follow."""

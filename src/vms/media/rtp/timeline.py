@@ -8,6 +8,7 @@ CLOCK_RATE: Final = 90_000
 # A timestamp that runs away from arrival time by more than this is not pacing but a new clock.
 MAX_JUMP_90K: Final = 10 * CLOCK_RATE
 MAX_REORDER: Final = 16
+_PLAIN_US: Final = 5_000_000  # a longer silence is looked at closely
 _DEFAULT_FRAME_90K: Final = 3600  # until a rate is declared: 25 frames a second
 
 
@@ -25,6 +26,7 @@ class Timeline:
         "_dts",
         "_frame_90k",
         "_highest_pts",
+        "_is_plain",
         "_pending",
         "_pts",
         "_recent",
@@ -37,6 +39,7 @@ class Timeline:
         self.reorder_frames = min(reorder_frames, MAX_REORDER)
         self._frame_90k = round(CLOCK_RATE / frame_rate) if frame_rate else _DEFAULT_FRAME_90K
         self._started = False
+        self._is_plain = False  # does not reorder, and the latest unit is the highest in every respect
         self._timestamp = 0
         self._arrival_us = 0
         self._pts = 0
@@ -58,6 +61,25 @@ class Timeline:
         ``timestamp`` is its RTP timestamp, ``arrival_us`` when its first packet came; ``keyframe`` is not 0 for one;
         ``new_source`` says that another clock counts from here on (a new SSRC).
         """
+        step = timestamp - self._timestamp
+        if (
+            0 < step < CLOCK_RATE
+            and self._is_plain
+            and not keyframe
+            and not new_source
+            and arrival_us - self._arrival_us < _PLAIN_US
+        ):
+            # Nineteen in twenty units: the next frame of a stream that does not reorder.
+            self._timestamp = timestamp
+            self._arrival_us = arrival_us
+            pts = self._pts + step
+            self._pts = self._highest_pts = self._dts = pts
+            self._recent.append(pts)
+            return pts, pts, False
+        return self._advance(timestamp, arrival_us, keyframe, new_source)
+
+    def _advance(self, timestamp: int, arrival_us: int, keyframe: int, new_source: int) -> tuple[int, int, bool]:
+        """The general case."""
         discontinuity = False
         if not self._started:
             self._start()
@@ -89,6 +111,7 @@ class Timeline:
         if dts <= self._dts:
             dts = self._dts + 1
         self._dts = dts
+        self._is_plain = not self.reorder_frames and dts == pts == self._highest_pts
         return pts, dts, discontinuity
 
     def declare(self, reorder_frames: int, frame_rate: float | None) -> None:
