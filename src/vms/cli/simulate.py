@@ -12,8 +12,9 @@ import typer
 
 from vms.common.errors import ErrorKind, VmsError
 from vms.media.rtsp.server import RtspServer
+from vms.media.rtsp.server_session import ServerLimits
 from vms.media.rtsp.url import Credentials
-from vms.media.simulate import SimulatorSettings, run_simulator
+from vms.media.simulate import MAX_CAMERAS, SimulatorSettings, run_simulator
 
 
 def simulate(
@@ -80,10 +81,16 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--cameras", type=int, default=1)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8554)
+    parser.add_argument("--packet-writes", action="store_true")
     args = parser.parse_args(argv)
     die_with_parent()
     try:
-        _serve(SimulatorSettings(file=_file(args.source), cameras=args.cameras, host=args.host, port=args.port))
+        limits = ServerLimits(clients=MAX_CAMERAS, packet_writes=args.packet_writes)
+        _serve(
+            SimulatorSettings(
+                file=_file(args.source), cameras=args.cameras, host=args.host, port=args.port, limits=limits
+            )
+        )
     except VmsError as error:
         print(f"vms simulate: {error.message}", file=sys.stderr)
         return 1

@@ -31,7 +31,18 @@ class Frame:
     ``capture_us`` is the wall time that ``rtp_timestamp`` stands for; ``octets`` counts RTP payload as RTCP does.
     """
 
-    __slots__ = ("_moved", "blob", "capture_us", "index", "keyframe", "octets", "packets", "rtp_timestamp", "sequence")
+    __slots__ = (
+        "_moved",
+        "_pieces",
+        "blob",
+        "capture_us",
+        "index",
+        "keyframe",
+        "octets",
+        "packets",
+        "rtp_timestamp",
+        "sequence",
+    )
 
     def __init__(
         self,
@@ -53,6 +64,7 @@ class Frame:
         self.keyframe = keyframe
         self.octets = len(blob) - packets * (INTERLEAVED_HEADER_BYTES + _RTP_HEADER_BYTES)
         self._moved: dict[int, bytes] | None = None
+        self._pieces: tuple[memoryview, ...] | None = None
 
     def on_channel(self, channel: int) -> bytes:
         """The packets on another channel; made once per channel, whoever asks."""
@@ -63,6 +75,17 @@ class Frame:
         if channel not in self._moved:
             self._moved[channel] = with_channel(self.blob, channel)
         return self._moved[channel]
+
+    def pieces(self) -> tuple[memoryview, ...]:
+        """The packets on channel 0 one by one; made once, whoever asks."""
+        if self._pieces is None:
+            view, position, pieces = memoryview(self.blob), 0, []
+            while position < len(view):
+                end = position + INTERLEAVED_HEADER_BYTES + int.from_bytes(view[position + 2 : position + 4], "big")
+                pieces.append(view[position:end])
+                position = end
+            self._pieces = tuple(pieces)
+        return self._pieces
 
 
 class Packetizer:

@@ -1,5 +1,8 @@
 """Sends frames and replies to one client: one ``send`` per frame, a bounded queue behind it, never waiting.
 
+On request it is one ``send`` per packet, back to back, which is how cameras write: it costs the sender several times as
+much, and shows a receiver the arrival pattern of a camera on a fast link.
+
 When the client does not keep up, whole frames are dropped until a keyframe fits again: memory stays bounded, other
 clients are not delayed, and what the client does get can be decoded.
 """
@@ -30,6 +33,7 @@ class FrameWriter:
         "_clock",
         "_finishing",
         "_loop",
+        "_packet_writes",
         "_pending",
         "_send",
         "_socket",
@@ -54,6 +58,7 @@ class FrameWriter:
         clock: Clock,
         *,
         queue_bytes: int = DEFAULT_QUEUE_BYTES,
+        packet_writes: bool = False,
     ) -> None:
         self._socket = sock
         self._loop = loop
@@ -61,6 +66,7 @@ class FrameWriter:
         self._pending: deque[bytes | memoryview] = deque()
         self._watching = False
         self._finishing = False
+        self._packet_writes = packet_writes
         self._send: Callable[[bytes | memoryview], int] = sock.send
         self.queue_bytes = queue_bytes
         self.queued_bytes = 0
@@ -89,6 +95,8 @@ class FrameWriter:
                 self.waits_for_keyframe = True
                 return False
             self._enqueue(blob)
+        elif self._packet_writes and self.channel == 0:
+            self._send_packets(frame)
         else:
             self._send_now(blob)
         if self.first_index is None:
@@ -125,7 +133,14 @@ class FrameWriter:
         """Stop watching the socket; to be called before it is closed."""
         self._forget()
 
-    def _send_now(self, data: bytes) -> None:
+    def _send_packets(self, frame: Frame) -> None:
+        for piece in frame.pieces():
+            if self._pending:
+                self._enqueue(piece)
+            else:
+                self._send_now(piece)
+
+    def _send_now(self, data: bytes | memoryview) -> None:
         try:
             sent = self._send(data)
         except BlockingIOError:

@@ -111,7 +111,14 @@ class RtspServer:
         if self._credentials is not None:
             verifier = DigestVerifier(self._credentials.username, self._credentials.password, secrets.token_hex(16))
         core = ServerCore(session_id=secrets.token_hex(8), verifier=verifier)
-        writer = FrameWriter(sock, asyncio.get_running_loop(), self._clock, queue_bytes=self._limits.queue_bytes)
+        limits = self._limits
+        writer = FrameWriter(
+            sock,
+            asyncio.get_running_loop(),
+            self._clock,
+            queue_bytes=limits.queue_bytes,
+            packet_writes=limits.packet_writes,
+        )
         return ServerSession(sock, peer, core, writer, self._source, self._limits, self._clock)
 
     async def _serve(self, session: ServerSession) -> None:

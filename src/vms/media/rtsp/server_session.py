@@ -22,7 +22,8 @@ class ServerLimits:
     """Bounds and times of a server.
 
     ``live_start`` makes a viewer begin with the next keyframe instead of the latest one; ``frames_per_session`` ends
-    each session after so many frames (for tests and measurements).
+    each session after so many frames (for tests and measurements). ``packet_writes`` sends packet by packet, as cameras
+    do, instead of a frame at once.
     """
 
     clients: int = 1000
@@ -35,6 +36,7 @@ class ServerLimits:
     check_seconds: float = 1.0
     live_start: bool = False
     frames_per_session: int | None = None
+    packet_writes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
