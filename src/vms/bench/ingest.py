@@ -39,6 +39,7 @@ class BenchSettings:
     bitrate_mbps: float = 4.0
     rounds: int = 1
     paced_mbit: float | None = None
+    frame_writes: bool = False  # the cameras write a frame at once, which no camera does: it flatters a plain reader
     peers: bool = True
     work_dir: Path | None = None
 
@@ -78,7 +79,7 @@ async def run_bench(settings: BenchSettings, *, progress: Progress) -> BenchResu
         root = settings.work_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vms-bench")))
         link = None if settings.paced_mbit is None else stack.enter_context(paced_link(settings.paced_mbit))
         clip, bitrate_bps = await _clip(settings.bitrate_mbps, progress)
-        async with _simulator(clip, settings.cameras, link) as url:
+        async with _simulator(clip, settings, link) as url:
             return await _measure_all(settings, root, url, bitrate_bps / 1e6, progress)
 
 
@@ -127,9 +128,12 @@ async def _clip(bitrate_mbps: float, progress: Progress) -> tuple[Path, float]:
 
 
 @contextlib.asynccontextmanager
-async def _simulator(clip: Path, cameras: int, link: PacedLink | None) -> AsyncIterator[str]:
+async def _simulator(clip: Path, settings: BenchSettings, link: PacedLink | None) -> AsyncIterator[str]:
     host = link.address if link is not None else "127.0.0.1"
-    command = [sys.executable, "-m", "vms.cli.simulate", str(clip), "--cameras", str(cameras)]
+    command = [sys.executable, "-m", "vms.cli.simulate", str(clip), "--cameras", str(settings.cameras)]
+    # On a link that spaces the packets anyway, how they are written makes no difference.
+    if not settings.frame_writes and link is None:
+        command.append("--packet-writes")
     port = _free_port(host)
     command += ["--host", host, "--port", str(port)]
     async with _running([(*(link.prefix if link else ()), *command)]) as processes:

@@ -13,6 +13,7 @@ def as_json(result: BenchResult) -> dict[str, Any]:
         "seconds": settings.seconds,
         "rounds": settings.rounds,
         "paced": settings.paced_mbit is not None,
+        "frame_writes": settings.frame_writes,
         "bitrate_mbps": round(result.bitrate_mbps, 2),
         "vms": {
             **_cost(result.vms),
@@ -35,7 +36,8 @@ def as_json(result: BenchResult) -> dict[str, Any]:
 def table(result: BenchResult) -> str:
     """A few lines for a person."""
     settings = result.settings
-    how = f"packets one by one over {settings.paced_mbit:g} Mbit/s" if settings.paced_mbit else "frames as bursts"
+    burst = "frames written at once" if settings.frame_writes else "packets written back to back"
+    how = f"packets one by one over {settings.paced_mbit:g} Mbit/s" if settings.paced_mbit else burst
     lines = [
         f"\n{settings.cameras} cameras, 1080p25, {result.bitrate_mbps:.1f} Mbit/s each, {settings.seconds:g} s, {how}",
         f"{'':12}{'% of a core/camera':>20}{'RSS MB/camera':>16}{'vms is':>10}",

@@ -28,6 +28,10 @@ def ingest(
         bool, typer.Option("--paced", help="Packets one by one over a limited link between network namespaces (root).")
     ] = False,
     link: Annotated[float, typer.Option("--link", help="Mbit/s of that link.")] = 150.0,
+    frame_writes: Annotated[
+        bool,
+        typer.Option("--frame-writes", help="Cameras write a frame at once, instead of packets back to back."),
+    ] = False,
     peers: Annotated[bool, typer.Option("--peers/--no-peers", help="Measure ffmpeg and GStreamer too.")] = True,
     work_dir: Annotated[
         Path | None, typer.Option("--work-dir", help="Where to record (default: a temporary one).")
@@ -44,6 +48,7 @@ def ingest(
         bitrate_mbps=bitrate,
         rounds=rounds,
         paced_mbit=link if paced else None,
+        frame_writes=frame_writes,
         peers=peers,
         work_dir=work_dir,
     )

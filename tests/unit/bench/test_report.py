@@ -28,6 +28,7 @@ def test_the_json_form_is_the_documented_one() -> None:
         "seconds": 20.0,
         "rounds": 3,
         "paced": False,
+        "frame_writes": False,
         "bitrate_mbps": 4.02,
         "vms": {
             "cpu_percent_per_camera": 0.15,
@@ -50,7 +51,7 @@ def test_the_table_names_every_recorder_and_says_what_is_missing() -> None:
     assert "0.94 ×" in lines["floor"]
     assert "0.30 ×" in lines["ffmpeg"]
     assert "not installed" in lines["gstreamer"]
-    assert "frames as bursts" in text
+    assert "packets written back to back" in text
     assert "49999 recorded of 50000 sent" in text
     paced = BenchSettings(cameras=20, seconds=20, paced_mbit=150)
     assert "one by one over 150 Mbit/s" in table(result(settings=paced))
