@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ from vms.bus.outbox import Outbox
 from vms.bus.subscription import BusMessage
 from vms.common.camera import CameraState
 from vms.common.clock import Clock, SystemClock
+from vms.common.errors import VmsError
 from vms.common.lockfile import hold_lock
 from vms.common.types import new_id
 from vms.common.volumes import VolumeSettings
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 _log = get_logger("vms.ingest")
 _DRAIN_S: Final = 0.8
 _DRAIN_POLL_S: Final = 0.02
+_LISTEN_RETRY_S: Final = 5.0
 _WEB_DELAY_S: Final = 1.5  # the web framework is loaded when the cameras are connected
 
 
@@ -143,10 +146,23 @@ class _Service:
         await asyncio.sleep(_WEB_DELAY_S)
         # Loading the web framework takes half a second of CPU: a thread lets frames through meanwhile.
         app = await asyncio.to_thread(self._make_app)
-        from vms.web.server import listen, serve
+        from vms.web.server import serve
 
-        sock = listen(self._settings.host, self._settings.port, service="ingest")
-        await serve(app, sock)
+        await serve(app, await self._listen())
+
+    async def _listen(self) -> socket.socket:
+        """The HTTP socket. A port that somebody else has costs the metrics, never the recording: it is tried again."""
+        from vms.web.server import listen
+
+        reported = False
+        while True:
+            try:
+                return listen(self._settings.host, self._settings.port, service="ingest")
+            except VmsError as error:
+                if not reported:
+                    _log.error("recording without health and metrics", reason=error.message, retry_s=_LISTEN_RETRY_S)
+                reported = True
+            await asyncio.sleep(_LISTEN_RETRY_S)
 
     def _make_app(self) -> "FastAPI":
         from vms.ingest.endpoints import IngestChecks, create_app

@@ -101,15 +101,15 @@ def test_a_port_in_use_ends_the_service_with_one_line_that_says_what_to_do(tmp_p
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
-            service("ingest", "--data-dir", tmp_path / "data"),
-            env=environment(VMS_INGEST__PORT=port),
+            service("api", "--data-dir", tmp_path / "data"),
+            env=environment(VMS_API__PORT=port),
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
         )
     assert done.returncode == 1
-    assert f"vms ingest: ingest: port {port} is in use" in done.stderr
+    assert f"vms api: api: port {port} is in use" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -72,29 +72,21 @@ async def test_a_second_ingest_of_the_same_data_directory_is_refused(tmp_path: P
             assert caught.value.kind is ErrorKind.CONFLICT
 
 
-async def test_a_port_in_use_ends_it_with_the_reason_among_the_errors(tmp_path: Path) -> None:
+async def test_a_port_in_use_costs_the_metrics_only_until_it_is_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "_LISTEN_RETRY_S", 0.05)
     port = free_port()
-    async with no_bus(tmp_path) as bus:
-        server = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", port)
-        async with server:
-            with pytest.raises(ExceptionGroup) as caught:
-                await run(IngestSettings(port=port), bus, data_dir=tmp_path, volumes=default_volumes(tmp_path))
-        found = caught.value.subgroup(VmsError)
-        assert found is not None
-        assert f"port {port} is in use" in str(found.exceptions[0])
-
-
-def test_a_worker_keeps_its_name_over_restarts(tmp_path: Path) -> None:
-    name = main._worker_name(tmp_path / "worker")
-    assert name.startswith("worker_")
-    assert main._worker_name(tmp_path / "worker") == name
-    (tmp_path / "worker").write_bytes(b"\xff")
-    assert main._worker_name(tmp_path / "worker") != name
-
-
-def test_a_full_disk_does_not_keep_a_worker_from_having_a_name(tmp_path: Path) -> None:
-    (tmp_path / "worker").symlink_to(tmp_path / "missing" / "worker")
-    assert main._worker_name(tmp_path / "worker").startswith("worker_")
+    async with no_bus(tmp_path) as bus, client_of(port) as client:
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", port)
+        service = run(IngestSettings(port=port), bus, data_dir=tmp_path, volumes=default_volumes(tmp_path))
+        async with running(service) as task:
+            with pytest.raises(httpx.TransportError):
+                await client.get("/health")
+            assert not task.done()
+            server.close()
+            await server.wait_closed()
+            assert (await answering(client)).json()["service"] == "ingest"
 
 
 async def test_a_probe_that_is_not_answered_fails_with_the_reason_and_without_the_password(tmp_path: Path) -> None:
