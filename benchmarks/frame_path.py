@@ -16,8 +16,8 @@ from benchmarks.rtp_receive import FPS, BareLoop, make_bursts, make_frames
 
 from vms.common.camera import CameraConfig
 from vms.common.clock import ManualClock
-from vms.common.stream import AccessUnit, Container, VideoCodec, VideoParameters
 from vms.common.settings import LogSettings
+from vms.common.stream import AccessUnit, Container, VideoCodec, VideoParameters
 from vms.common.types import CameraId
 from vms.format.model import Fragment
 from vms.format.recording import RecordingWriter
