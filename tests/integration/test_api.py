@@ -70,7 +70,7 @@ async def test_what_is_written_while_the_bus_is_down_is_projected_when_it_is_bac
                 await asyncio.sleep(0.02)
         reply = await client.post("/api/v1/cameras", json=BODY)
         assert reply.status_code == 201
-        assert reply.json()["status"]["state"] == "offline"
+        assert reply.json()["status"]["state"] == "connecting"
         assert (await client.get("/api/v1/recordings/x")).status_code == 503
         await nats.start()
         async with connected_bus(nats) as bus:

@@ -2,16 +2,27 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 from collections.abc import AsyncGenerator, Coroutine
 
 import httpx
 
+_GIVEN: set[int] = set()
+
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    """A port that nobody listens on, and that no other call in this process was given.
+
+    Below the range from which the kernel takes ports for outgoing connections: those come and go during a test.
+    """
+    while True:
+        port = random.randrange(12_000, 32_000)
+        if port in _GIVEN:
+            continue
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            _GIVEN.add(port)
+            return port
 
 
 @contextlib.asynccontextmanager

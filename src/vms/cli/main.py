@@ -27,7 +27,7 @@ _COMMANDS: Final = {
 
 def app() -> None:
     """Run the command that the arguments name."""
-    _make_app(sys.argv[1] if len(sys.argv) > 1 else "")()
+    _make_app(sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="vms")
 
 
 def run() -> None:
