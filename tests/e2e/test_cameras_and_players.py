@@ -35,6 +35,8 @@ USER, PASSWORD = "admin", "p@ss:w0rd/%3F"
 # Clip, frames per second, and how far a frame may be shown before the one decoded before it.
 CLIPS = {"baseline": (CARS, Fraction(25, 2)), "b-frames": (BOTTLES, Fraction(179, 6)), "cctv": (PETS, Fraction(10))}
 
+_REORDERED = 6  # pictures, more than any encoder here puts between decoding and showing
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -201,8 +203,10 @@ def test_ffprobe_counts_the_frames_that_were_sent_with_increasing_times(site: Si
     assert all(map(decode_times_increase, per_file))
     if len(per_file) == 1:  # unless an hour ended meanwhile
         shown = [pts for _, pts in per_file[0]]
-        expected = (max(shown) - min(shown)) * recorded.fps + 1
-        assert abs(recorded.frames - expected) <= 1
+        # The last pictures in decode order may be shown after some that had not come yet when the camera went.
+        settled = [pts for pts in shown if pts <= max(shown) - _REORDERED / recorded.fps]
+        expected = (max(settled) - min(settled)) * recorded.fps + 1
+        assert abs(len(settled) - expected) <= 1
     assert recorded.frames >= int(RECORD_S * recorded.fps)
     listed = site.product.recordings(recorded.camera_id)
     assert sum(item["frames"] for item in listed) == recorded.frames
@@ -221,7 +225,7 @@ def test_every_frame_is_shown_as_and_when_the_source_shows_it(site: Site, name: 
     source = source_frames(recorded.clip)
     shown = [frame for media in recorded.files for frame in shown_frames(media)]
     # The end lies in the middle of a group of B-frames: the last frames may refer to ones that were not sent any more.
-    shown = shown[:-6]
+    shown = shown[:-_REORDERED]
     looped = [source[(n) % len(source)] for n in range(len(source) + len(shown))]
     hashes = [md5 for _, md5 in shown]
     begin = next((n for n in range(len(source)) if [md5 for _, md5 in looped[n : n + len(hashes)]] == hashes), None)
